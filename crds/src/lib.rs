@@ -1,0 +1,22 @@
+//! The three kinds of object that users apply, `LogPipeline`, `AlertRule` and `Dashboard`, as Rust types.
+//!
+//! Everything that Kubernetes needs to know of them (structural schema, CEL rules, printer columns) is derived from
+//! these types; the generated YAML lies beside `Cargo.toml`, so that `kubectl apply -f crds/` works.
+
+#![forbid(unsafe_code)]
+
+mod alert_rule;
+mod dashboard;
+mod log_pipeline;
+mod units;
+
+pub use alert_rule::*;
+pub use dashboard::*;
+pub use log_pipeline::*;
+pub use units::{ByteSize, Duration, UnitError};
+
+/// The API group of every kind here.
+pub const GROUP: &str = "taffrail.dev";
+
+/// The API version of every kind here.
+pub const VERSION: &str = "v1alpha1";

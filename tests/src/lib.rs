@@ -1,0 +1,1 @@
+//! End-to-end tests against real Kafka and Elasticsearch, and the harness that runs them.

@@ -1,0 +1,1 @@
+//! Moves logs from sources to sinks, derives metrics, and accounts for every record.

@@ -1,0 +1,1 @@
+//! The log entry, and the stores that keep and search it.

@@ -1,0 +1,1 @@
+//! The time series database, its query engine and its HTTP interface.

@@ -1,0 +1,1 @@
+//! The rule engine: schedule, alert state, notification.
