@@ -1,1 +1,18 @@
 //! The log entry, and the stores that keep and search it.
+//!
+//! [`LogStore`] has two implementations with the same behaviour: the embedded store of a single process, and
+//! Elasticsearch or OpenSearch. One conformance suite runs on both.
+
+#![forbid(unsafe_code)]
+
+mod dead_letter;
+mod entry;
+pub mod q;
+mod store;
+
+pub use dead_letter::{DeadLetter, Provenance};
+pub use entry::{Level, LogEntry};
+pub use store::{
+    FieldSummary, FieldValue, Histogram, HistogramBucket, LogStore, Outcome, Record, SearchError, SearchPage,
+    SearchRequest, StoredLog, TimeSpan, WriteError,
+};
