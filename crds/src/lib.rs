@@ -8,11 +8,13 @@
 mod alert_rule;
 mod dashboard;
 mod log_pipeline;
+mod object;
 mod units;
 
 pub use alert_rule::*;
 pub use dashboard::*;
 pub use log_pipeline::*;
+pub use object::{DEFAULT_NAMESPACE, Kind, Object, ObjectKey, SecretData, secret_data};
 pub use units::{ByteSize, Duration, UnitError};
 
 /// The API group of every kind here.
