@@ -8,6 +8,7 @@
 mod alert_rule;
 mod dashboard;
 mod log_pipeline;
+pub mod manifest;
 mod object;
 mod units;
 
