@@ -1,1 +1,21 @@
-//! What every worker shares: telemetry, health, shutdown, HTTP serving and the object source.
+//! What every worker shares: the board of objects and their status, where objects come from, telemetry, health,
+//! shutdown and HTTP serving.
+
+#![forbid(unsafe_code)]
+
+mod board;
+mod condition;
+mod directory;
+pub mod http;
+mod shutdown;
+mod telemetry;
+
+pub use board::{Board, Change, Entry, LoadProblem, Subscription};
+pub use condition::ready;
+pub use directory::ObjectDirectory;
+pub use shutdown::stop_signal;
+pub use taffrail_crds::{ByteSize, Duration, Kind, Object, ObjectKey, SecretData};
+pub use telemetry::{Telemetry, start_logging};
+
+/// The version of this build.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
