@@ -7,6 +7,7 @@
 
 mod dead_letter;
 mod entry;
+pub mod limits;
 pub mod q;
 mod store;
 
