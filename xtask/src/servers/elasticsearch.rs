@@ -1,0 +1,152 @@
+//! An Elasticsearch node from its published jars, with two small classes of our own: a launcher (the published one wants
+//! the whole distribution) and the module that answers `GET /`.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+
+use super::running::{Running, connect};
+use crate::place::{self, Scratch};
+use crate::tools::Jdk;
+use crate::{process, versions};
+
+const POM: &str = include_str!("resources/ElasticsearchPom.xml");
+const NODE: &str = include_str!("resources/TestNode.java");
+const ROOT: &str = include_str!("resources/RestRoot.java");
+const ROOT_PROPERTIES: &str = include_str!("resources/rest-root.properties");
+const SETTINGS: &str = include_str!("resources/elasticsearch.yml");
+const LOGGING: &str = include_str!("resources/log4j2.properties");
+/// Indices with best compression need zstd, which the distribution bundles; the system's own stands in for it.
+const ZSTD: &[&str] = &[
+    "/usr/lib/x86_64-linux-gnu/libzstd.so.1",
+    "/usr/lib/aarch64-linux-gnu/libzstd.so.1",
+    "/usr/lib64/libzstd.so.1",
+    "/usr/lib/libzstd.so.1",
+];
+
+fn home() -> Result<PathBuf> {
+    Ok(place::cache()?.join("servers").join(format!("elasticsearch-{}", versions::ELASTICSEARCH)))
+}
+
+/// Downloads the node's jars and compiles our two classes, once.
+pub fn install(jdk: &Jdk) -> Result<()> {
+    let pom = POM.replace("@VERSION@", versions::ELASTICSEARCH);
+    let recipe = [&pom, NODE, ROOT, ROOT_PROPERTIES].concat();
+    place::install_once(&home()?, &recipe, |home| {
+        jdk.copy_jars(home, &pom)?;
+        network_module(jdk, home)?;
+        root_module(jdk, home)?;
+        let source = write(home, "TestNode.java", NODE)?;
+        compile(jdk, home, &source, "classes")?;
+        link_zstd(home)?;
+        fs::create_dir(home.join("plugins")).context("could not create a folder for plugins")
+    })
+}
+
+/// The HTTP layer is a module: a folder of its own, loaded by a class loader of its own.
+fn network_module(jdk: &Jdk, home: &Path) -> Result<()> {
+    let module = module_dir(home, "transport-netty4")?;
+    for entry in fs::read_dir(home.join("lib")).context("could not list the jars")? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if ["netty-", "transport-netty4-"].iter().any(|prefix| name.to_string_lossy().starts_with(prefix)) {
+            fs::rename(entry.path(), module.join(&name))
+                .with_context(|| format!("could not move {}", entry.path().display()))?;
+        }
+    }
+    let jar = module.join(format!("transport-netty4-{}.jar", versions::ELASTICSEARCH));
+    let descriptor = "META-INF/es-plugins/transport-netty4/plugin-descriptor.properties";
+    let mut extract = Command::new(jdk.program("jar"));
+    process::output(extract.current_dir(home).arg("--extract").arg("--file").arg(jar).arg(descriptor))?;
+    let text = fs::read_to_string(home.join(descriptor)).context("could not read the network module's description")?;
+    // Without its `modulename` the module loads from the class path, where everything else is.
+    let text: String =
+        text.lines().filter(|line| !line.starts_with("modulename=")).map(|line| format!("{line}\n")).collect();
+    write(&module, "plugin-descriptor.properties", &text).map(drop)
+}
+
+fn root_module(jdk: &Jdk, home: &Path) -> Result<()> {
+    let module = module_dir(home, "rest-root")?;
+    let source = write(home, "RestRoot.java", ROOT)?;
+    compile(jdk, home, &source, "rest-root")?;
+    let mut jar = Command::new(jdk.program("jar"));
+    jar.arg("--create").arg("--file").arg(module.join("rest-root.jar")).arg("-C").arg(home.join("rest-root")).arg(".");
+    process::output(&mut jar)?;
+    let properties = ROOT_PROPERTIES.replace("@VERSION@", versions::ELASTICSEARCH);
+    write(&module, "plugin-descriptor.properties", &properties).map(drop)
+}
+
+fn module_dir(home: &Path, name: &str) -> Result<PathBuf> {
+    let dir = home.join("modules").join(name);
+    fs::create_dir_all(&dir).with_context(|| format!("could not create {}", dir.display()))?;
+    Ok(dir)
+}
+
+/// Compiled for the oldest JDK we accept: the next run may find another one.
+fn compile(jdk: &Jdk, home: &Path, source: &Path, classes: &str) -> Result<()> {
+    let mut javac = Command::new(jdk.program("javac"));
+    javac.args(["--release", &versions::JDK.to_string(), "-nowarn", "-proc:none", "-cp"]).arg(home.join("lib/*"));
+    process::output(javac.arg("-d").arg(home.join(classes)).arg(source)).map(drop)
+}
+
+fn link_zstd(home: &Path) -> Result<()> {
+    let library = ZSTD.iter().find(|file| Path::new(file).exists());
+    let library = library.context("libzstd is missing, and Elasticsearch needs it: `apt-get install libzstd1`")?;
+    let platform = if cfg!(target_arch = "aarch64") { "linux-aarch64" } else { "linux-x64" };
+    let dir = home.join("lib/platform").join(platform);
+    fs::create_dir_all(&dir).with_context(|| format!("could not create {}", dir.display()))?;
+    std::os::unix::fs::symlink(library, dir.join("libzstd.so")).with_context(|| format!("could not link to {library}"))
+}
+
+/// Starts the node; [`is_ready`] tells when it answers.
+pub fn start(jdk: &Jdk, scratch: &Scratch, port: u16, transport_port: u16) -> Result<Running> {
+    let home = home()?;
+    let config = scratch.dir("elasticsearch-config")?;
+    let temp = scratch.dir("elasticsearch-tmp")?;
+    let settings = SETTINGS
+        .replace("@PORT@", &port.to_string())
+        .replace("@TRANSPORT_PORT@", &transport_port.to_string())
+        .replace("@DATA@", &scratch.dir("elasticsearch")?.display().to_string())
+        .replace("@LOGS@", &scratch.dir("elasticsearch-logs")?.display().to_string());
+    write(&config, "elasticsearch.yml", &settings)?;
+    write(&config, "log4j2.properties", LOGGING)?;
+    let mut java = process::tied(jdk.program("java"));
+    java.args(["-Xms1g", "-Xmx1g", "-XX:-UsePerfData"]);
+    java.arg(format!("-Djava.io.tmpdir={}", temp.display())).arg(format!("-Des.path.home={}", home.display()));
+    // The vector library is native code of the distribution, which the jars lack.
+    java.arg("-Dorg.elasticsearch.nativeaccess.enableVectorLibrary=false");
+    java.args(["--add-modules=jdk.incubator.vector", "--enable-native-access=ALL-UNNAMED"]);
+    if jdk.version >= 23 {
+        java.arg("--sun-misc-unsafe-memory-access=allow");
+    }
+    let class_path = format!("{}:{}", home.join("classes").display(), home.join("lib/*").display());
+    java.arg("-cp").arg(class_path).arg("TestNode").arg(home).arg(config);
+    Running::start("elasticsearch", scratch, &mut java)
+}
+
+/// Whether the node answers requests.
+pub fn is_ready(port: u16) -> bool {
+    status_line(port).is_ok_and(|line| line.ends_with(" 200 OK"))
+}
+
+/// The first line of the answer to a question about the cluster's health.
+fn status_line(port: u16) -> Result<String> {
+    let mut stream = connect(port)?;
+    let request = format!("GET /_cluster/health HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes())?;
+    let mut answer = Vec::new();
+    stream.take(1 << 16).read_to_end(&mut answer)?;
+    let answer = String::from_utf8_lossy(&answer);
+    let line = answer.lines().next().unwrap_or_default();
+    ensure!(line.starts_with("HTTP/1.1"), "not an HTTP answer: {line}");
+    Ok(line.to_owned())
+}
+
+fn write(dir: &Path, name: &str, text: &str) -> Result<PathBuf> {
+    let file = dir.join(name);
+    fs::write(&file, text).with_context(|| format!("could not write {}", file.display()))?;
+    Ok(file)
+}
