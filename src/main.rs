@@ -1,1 +1,64 @@
-fn main() {}
+//! `taffrail`: one program for every job, one file for each of its commands.
+
+mod check;
+mod client;
+mod convert;
+mod crds;
+mod logs;
+mod metrics_bridge;
+mod pipelines;
+mod query;
+mod standalone;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Logs from Kafka to Elasticsearch, metrics from logs, alerts on metrics, and a page to see it all.
+#[derive(Parser)]
+#[command(name = "taffrail", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Do everything in one process
+    Standalone(standalone::Args),
+    /// Print the custom resource definitions
+    Crds(crds::Args),
+    /// Find what is wrong in object files, all of it at once
+    Check(check::Args),
+    /// Turn classic configuration and Prometheus rules into objects
+    Convert(convert::Args),
+    /// Ask a running Taffrail for a value
+    Query(query::Args),
+    /// Search in the logs of a running Taffrail
+    Logs(logs::Args),
+}
+
+fn main() -> ExitCode {
+    // Two parts of the tree would otherwise have to agree on one at their first connection.
+    if rustls::crypto::ring::default_provider().install_default().is_err() {
+        complain("another TLS provider was installed before");
+        return ExitCode::FAILURE;
+    }
+    let result = match Cli::parse().command {
+        Command::Standalone(args) => standalone::run(args),
+        Command::Crds(args) => crds::run(args),
+        Command::Check(args) => check::run(args),
+        Command::Convert(args) => convert::run(args),
+        Command::Query(args) => query::run(args),
+        Command::Logs(args) => logs::run(args),
+    };
+    result.unwrap_or_else(|error| {
+        complain(&format!("{error:#}"));
+        ExitCode::FAILURE
+    })
+}
+
+#[allow(clippy::print_stderr)] // The last word of a command that failed.
+fn complain(message: &str) {
+    eprintln!("taffrail: {message}");
+}
