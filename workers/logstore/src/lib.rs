@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod dead_letter;
+pub mod elasticsearch;
 mod entry;
 pub mod limits;
 pub mod q;
