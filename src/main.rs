@@ -1,9 +1,11 @@
 //! `taffrail`: one program for every job, one file for each of its commands.
 
 mod check;
+mod classic;
 mod client;
 mod convert;
 mod crds;
+mod defaults;
 mod logs;
 mod metrics_bridge;
 mod pipelines;

@@ -1,0 +1,183 @@
+//! `taffrail standalone`: everything in one process. The only place that knows all the parts.
+
+use std::io::{IsTerminal, Write};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use taffrail_dashboard::Config;
+use taffrail_ingestion::IngestionMetrics;
+use taffrail_logstore::EmbeddedStore;
+use taffrail_logstore::embedded::EmbeddedOptions;
+use taffrail_metrics::{Store, StoreOptions};
+use taffrail_query::MetricsEngine;
+use taffrail_rules::{RuleWorker, RuleWorkerConfig, SystemClock};
+use taffrail_runtime::{Board, Kind, Object, ObjectDirectory, Telemetry, http, start_logging, stop_signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::metrics_bridge::LocalMetrics;
+use crate::pipelines::{Pipelines, Stores};
+
+/// How long the embedded store keeps logs where no pipeline says how long.
+const LOG_RETENTION: Duration = Duration::from_secs(7 * 86_400);
+
+/// How long metrics are kept.
+const METRIC_RETENTION: Duration = Duration::from_secs(15 * 86_400);
+
+/// The longest that stopping may take; what is not done by then is done at the next start.
+const STOP_WITHIN: Duration = Duration::from_millis(1_900);
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Object files, and directories of them; they are watched, and changes are in effect within a second. Without any,
+    /// logs are taken over HTTP and, when piped, from standard input
+    paths: Vec<PathBuf>,
+    /// Classic configuration file, instead of object files; its rules file is watched, too
+    #[arg(long, env = "CONFIG_PATH", conflicts_with = "paths")]
+    config: Option<PathBuf>,
+    /// Folder for logs, metrics and state
+    #[arg(long, default_value = "taffrail-data")]
+    data: PathBuf,
+    /// Address of the page and the REST API
+    #[arg(long, default_value = "127.0.0.1:8080")]
+    listen: SocketAddr,
+    /// Address of the metrics API
+    #[arg(long, default_value = "127.0.0.1:9090")]
+    metrics_listen: SocketAddr,
+    /// Address of the http source
+    #[arg(long, default_value = "127.0.0.1:8081")]
+    http_listen: SocketAddr,
+    /// API key that the REST API asks for; may be given several times
+    #[arg(long, env = "TAFFRAIL_API_KEY", hide_env_values = true, value_delimiter = ',')]
+    api_key: Vec<String>,
+    /// Origin of a page that may ask the REST API from a browser; `*` is any
+    #[arg(long)]
+    cors_origin: Vec<String>,
+    /// Path under which a proxy shows the page
+    #[arg(long, default_value = "/")]
+    base_path: String,
+}
+
+pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
+    // People look at the page; a line for each request would hide what matters in their terminal.
+    start_logging(if std::io::stderr().is_terminal() { "info,request=warn,tantivy=warn" } else { "info" });
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("can't start threads")?;
+    let result = runtime.block_on(serve(args));
+    // Standard input may be waited for by a thread that nothing wakes.
+    runtime.shutdown_background();
+    result
+}
+
+async fn serve(args: Args) -> anyhow::Result<ExitCode> {
+    let started = Instant::now();
+    let listener = http::bind(args.listen, "page and the REST API", "--listen").await?;
+    let metrics_listener = http::bind(args.metrics_listen, "metrics API", "--metrics-listen").await?;
+    std::fs::create_dir_all(&args.data).with_context(|| format!("can't make the folder {}", args.data.display()))?;
+
+    let telemetry = Telemetry::default();
+    let board = Board::new();
+    let stop = CancellationToken::new();
+    let watching = load_objects(&args, &board, &stop)?;
+
+    let (logs, metrics) = open_stores(&args.data, &board)?;
+    let engine: Arc<dyn MetricsEngine> = metrics.clone();
+    let rules = RuleWorker::start(RuleWorkerConfig {
+        board: board.clone(),
+        engine: engine.clone(),
+        data_dir: args.data.join("rules"),
+        default_receivers: vec![taffrail_crds::Receiver { log: Some(taffrail_crds::LogReceiver {}), ..Default::default() }],
+        telemetry: &telemetry,
+        clock: Arc::new(SystemClock),
+    })
+    .context("can't start the rules")?;
+    let stores = Stores::default();
+    let pipelines = Pipelines {
+        board: board.clone(),
+        embedded: logs.clone(),
+        metrics: Arc::new(LocalMetrics(metrics.clone())),
+        telemetry: IngestionMetrics::new(&telemetry),
+        data: args.data.join("pipelines"),
+        http_address: args.http_listen.ip(),
+        http_port: Some(args.http_listen.port()),
+        stores: stores.clone(),
+    };
+    let pipelines = tokio::spawn(pipelines.run(stop.clone()));
+    let page = taffrail_dashboard::router(Config {
+        board: board.clone(),
+        engine,
+        stores: Arc::new(move || stores.all()),
+        api_keys: args.api_key,
+        cors_origins: args.cors_origin,
+        base_path: args.base_path,
+    });
+    let health = || http::health_routes(|| Ok(()));
+    let page = tokio::spawn(http::serve(listener, page.merge(health()), stop.clone()));
+    let metrics_routes = taffrail_metrics::router(metrics.clone(), telemetry.clone()).merge(health());
+    let metrics_api = tokio::spawn(http::serve(metrics_listener, metrics_routes, stop.clone()));
+
+    announce(&args.listen, &args.metrics_listen, &args.http_listen, &args.data, started.elapsed());
+    let signal = stop_signal().await.context("can't wait for signals")?;
+    tracing::info!(signal, "stopping");
+    stop.cancel();
+    let stopped = tokio::time::timeout(STOP_WITHIN, async {
+        // Ingestion first: what it drains still has to find its stores.
+        let _ = pipelines.await;
+        rules.stop().await;
+        let _ = tokio::join!(page, metrics_api, watching);
+        let (logs, metrics) = (logs.close(), tokio::task::spawn_blocking(move || metrics.sync()));
+        let _ = tokio::join!(logs, metrics);
+    })
+    .await;
+    if stopped.is_err() {
+        tracing::warn!("stopped before everything pending was acknowledged; the rest is done at the next start");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Puts the objects on the board that the command line names, and keeps them there as the files say.
+fn load_objects(args: &Args, board: &Board, stop: &CancellationToken) -> anyhow::Result<tokio::task::JoinHandle<()>> {
+    if let Some(config) = &args.config {
+        return crate::classic::load(config, board, stop);
+    }
+    if args.paths.is_empty() {
+        for object in crate::defaults::objects(!std::io::stdin().is_terminal())? {
+            board.apply(object);
+        }
+        return Ok(tokio::spawn(async {}));
+    }
+    for path in &args.paths {
+        anyhow::ensure!(path.exists(), "there is no {}; name object files, or directories of them", path.display());
+    }
+    let mut directory = ObjectDirectory::new(args.paths.clone(), board.clone());
+    directory.load();
+    Ok(tokio::spawn(directory.watch(stop.clone())))
+}
+
+fn open_stores(data: &Path, board: &Board) -> anyhow::Result<(Arc<EmbeddedStore>, Arc<Store>)> {
+    // Pipelines share the store; the one that wants to keep logs longest decides.
+    let wanted = board.list(Kind::LogPipeline).into_iter().filter_map(|entry| match entry.object {
+        Object::LogPipeline(pipeline) => pipeline.spec.sink.embedded.as_ref().map(|sink| sink.retention.0),
+        _ => None,
+    });
+    let retention = wanted.max().unwrap_or(LOG_RETENTION);
+    let logs = EmbeddedStore::open(&data.join("logs"), EmbeddedOptions { retention })
+        .with_context(|| format!("can't open the logs in {}", data.display()))?;
+    let metrics = Store::open(&data.join("metrics"), StoreOptions { retention: METRIC_RETENTION, ..Default::default() })
+        .with_context(|| format!("can't open the metrics in {}", data.display()))?;
+    Ok((logs, metrics))
+}
+
+fn announce(page: &SocketAddr, metrics: &SocketAddr, source: &SocketAddr, data: &Path, took: Duration) {
+    let text = format!(
+        "\nTaffrail {} is up after {} ms\n\n  page and REST API  http://{page}/\n  metrics            http://{metrics}/metrics\n  \
+         send logs to       http://{source}/\n  data               {}\n\nStop with Ctrl-C.\n\n",
+        taffrail_runtime::VERSION,
+        took.as_millis(),
+        data.display(),
+    );
+    // A closed standard output is no reason to stop.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}
