@@ -2,12 +2,21 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Duration, MetricType};
+use crate::Duration;
+use crate::patterns::{LABEL_NAME, LOG_KEY, LONGER_THAN_ZERO, annotations, labels};
+
+mod receiver;
+mod status;
+mod test;
+
+pub use receiver::*;
+pub use status::*;
+pub use test::*;
 
 /// Watches a number and tells somebody when it is wrong.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -19,18 +28,58 @@ use crate::{Duration, MetricType};
     shortname = "ar",
     category = "taffrail",
     status = "AlertRuleStatus",
-    derive = "PartialEq"
+    derive = "PartialEq",
+    doc = "Watches a number and tells somebody when it is wrong.",
+    printcolumn(name = "State", type_ = "string", json_path = ".status.state"),
+    printcolumn(name = "Value", type_ = "number", json_path = ".status.value"),
+    printcolumn(name = "Since", type_ = "date", json_path = ".status.activeAt"),
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[x_kube(
+    validation = (
+        "[has(self.query), has(self.expr), has(self.logs)].exists_one(set, set)",
+        "name exactly one of `query` (short form), `expr` (PromQL) and `logs`"
+    ),
+    validation = (
+        "has(self.operator) == has(self.threshold)",
+        "`operator` and `threshold` belong together: set both, or neither where `expr` compares"
+    ),
+    validation = (
+        "has(self.expr) || has(self.operator) || has(self.threshold)",
+        "`query` and `logs` need `operator` and `threshold`, such as operator: \">\" and threshold: 10"
+    ),
+    validation = Rule::new(
+        "!has(self.resolveThreshold) || (has(self.operator) && self.operator in ['>', '>=', '<', '<='])"
+    )
+    .message("`resolveThreshold` needs one of the operators > >= < <=")
+    .field_path(".resolveThreshold"),
+    validation = Rule::new(
+        "!has(self.resolveThreshold) || !has(self.operator) || !has(self.threshold) \
+         || !(self.operator in ['>', '>=']) || double(self.resolveThreshold) <= double(self.threshold)"
+    )
+    .message("`resolveThreshold` must not be above `threshold` when the operator is > or >=")
+    .field_path(".resolveThreshold"),
+    validation = Rule::new(
+        "!has(self.resolveThreshold) || !has(self.operator) || !has(self.threshold) \
+         || !(self.operator in ['<', '<=']) || double(self.resolveThreshold) >= double(self.threshold)"
+    )
+    .message("`resolveThreshold` must not be below `threshold` when the operator is < or <=")
+    .field_path(".resolveThreshold")
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct AlertRuleSpec {
     /// The name that people see. Default: the object's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
     pub name: Option<String>,
     /// A query in the short form, `rate error_count service=api`. Exactly one of `query`, `expr` and `logs` is set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 4096))]
     pub query: Option<String>,
     /// A query in PromQL. It may carry its own comparison instead of `operator` and `threshold`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 65_536))]
     pub expr: Option<String>,
     /// A count of logs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -46,6 +95,7 @@ pub struct AlertRuleSpec {
     pub resolve_threshold: Option<f64>,
     /// The window that the function looks back over.
     #[serde(default = "default_window")]
+    #[x_kube(validation = LONGER_THAN_ZERO)]
     pub duration: Duration,
     /// How long the condition must hold before the alert fires.
     #[serde(default, rename = "for")]
@@ -55,6 +105,7 @@ pub struct AlertRuleSpec {
     pub keep_firing_for: Duration,
     /// How often the rule is evaluated.
     #[serde(default = "default_interval")]
+    #[x_kube(validation = LONGER_THAN_ZERO)]
     pub interval: Duration,
     /// How far behind the present the window ends.
     #[serde(default)]
@@ -64,21 +115,26 @@ pub struct AlertRuleSpec {
     pub no_data: NoData,
     /// Labels of the alerts.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "labels")]
     pub labels: BTreeMap<String, String>,
     /// Texts of the alerts, as minijinja templates over `labels`, `value`, `threshold` and `rule`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "annotations")]
     pub annotations: BTreeMap<String, String>,
     /// Whom to tell. Default: the operator's receivers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
     pub notify: Vec<Receiver>,
     /// How alerts are gathered into notifications.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<Grouping>,
     /// Alerts that nobody is told of for a while.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
     pub silences: Vec<Silence>,
     /// Tests that are run when the rule is loaded.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
     pub tests: Vec<RuleTest>,
     /// Stops the evaluation; a firing alert resolves.
     #[serde(default)]
@@ -98,12 +154,14 @@ fn default_interval() -> Duration {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct LogsQuery {
     /// Which logs, in Lucene's syntax: `level:error AND timeout`.
+    #[schemars(length(min = 1, max = 4096))]
     pub q: String,
     /// What is made of them.
     #[serde(default)]
     pub function: LogsFunction,
     /// One alert for each value of these keys.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8), inner(length(max = 256), regex(pattern = LOG_KEY)))]
     pub by: Vec<String>,
 }
 
@@ -185,112 +243,24 @@ pub enum NoData {
     Keep,
 }
 
-/// Whom to tell; exactly one kind is set.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Receiver {
-    /// A JSON document by POST.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub webhook: Option<Webhook>,
-    /// A Slack channel.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub slack: Option<Slack>,
-    /// Prometheus' Alertmanager.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub alertmanager: Option<Alertmanager>,
-    /// PagerDuty Events v2.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pagerduty: Option<PagerDuty>,
-    /// E-mail.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub email: Option<Email>,
-    /// The worker's own log.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub log: Option<LogReceiver>,
-}
-
-/// A JSON document by POST.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Webhook {
-    /// Where to send it.
-    pub url: String,
-    /// Headers sent with it.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub headers: BTreeMap<String, String>,
-    /// Secret whose `key` signs the body, and whose `token` is sent as a bearer token.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub secret_name: Option<String>,
-}
-
-/// A Slack channel.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Slack {
-    /// Secret whose `url` is the incoming webhook.
-    pub secret_name: String,
-    /// The channel, where the webhook allows a choice.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub channel: Option<String>,
-}
-
-/// Prometheus' Alertmanager.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Alertmanager {
-    /// Addresses of all its replicas.
-    pub urls: Vec<String>,
-    /// Secret with `username` and `password`, or `token`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub secret_name: Option<String>,
-}
-
-/// PagerDuty Events v2.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct PagerDuty {
-    /// Secret whose `routingKey` names the integration.
-    pub secret_name: String,
-    /// Where events go. Default: PagerDuty's own address.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub url: Option<String>,
-}
-
-/// E-mail.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Email {
-    /// To whom.
-    pub to: Vec<String>,
-    /// From whom.
-    pub from: String,
-    /// The mail server, `host:port`.
-    pub smarthost: String,
-    /// Secret with `username` and `password`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub secret_name: Option<String>,
-}
-
-/// The worker's own log.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct LogReceiver {}
-
 /// How alerts are gathered into notifications.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Grouping {
     /// One notification for each value of these labels.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), inner(length(max = 256), regex(pattern = LABEL_NAME)))]
     pub by: Vec<String>,
     /// How long the first alert of a group waits for others.
     #[serde(default = "default_group_wait")]
     pub wait: Duration,
     /// How long a group that was told of waits before it tells of new alerts.
     #[serde(default = "default_group_interval")]
+    #[x_kube(validation = LONGER_THAN_ZERO)]
     pub interval: Duration,
     /// How often an unchanged group is told of again.
     #[serde(default = "default_group_repeat")]
+    #[x_kube(validation = LONGER_THAN_ZERO)]
     pub repeat: Duration,
 }
 
@@ -312,132 +282,12 @@ fn default_group_repeat() -> Duration {
 pub struct Silence {
     /// Labels that an alert must have.
     #[serde(default, rename = "match", skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "labels")]
     pub matches: BTreeMap<String, String>,
     /// When it ends.
-    pub until: k8s_openapi::apimachinery::pkg::apis::meta::v1::Time,
+    pub until: Time,
     /// Why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
     pub comment: Option<String>,
-}
-
-/// A test of a rule.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct RuleTest {
-    /// What it shows.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub name: Option<String>,
-    /// The time between two values of a series.
-    #[serde(default = "default_interval")]
-    pub interval: Duration,
-    /// What there is to evaluate.
-    pub series: Vec<TestSeries>,
-    /// What must come of it.
-    pub expect: Vec<Expectation>,
-}
-
-/// A series of a test.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct TestSeries {
-    /// The metric.
-    pub metric: String,
-    /// Its type. A counter's values are increments.
-    #[serde(default = "default_series_type", rename = "type")]
-    pub kind: MetricType,
-    /// Its labels.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub labels: BTreeMap<String, String>,
-    /// Its values, in the notation of promtool: `0+10x5 _x3 7`.
-    pub values: String,
-}
-
-fn default_series_type() -> MetricType {
-    MetricType::Counter
-}
-
-/// What a test expects at one time.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Expectation {
-    /// When, since the start of the series.
-    pub at: Duration,
-    /// The state of the rule.
-    pub state: AlertState,
-    /// The value.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub value: Option<f64>,
-}
-
-/// The state of a rule; of several alerts the gravest.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum AlertState {
-    /// The condition does not hold.
-    #[default]
-    Inactive,
-    /// The condition holds, but not long enough yet.
-    Pending,
-    /// The condition holds.
-    Firing,
-    /// There is nothing to evaluate.
-    NoData,
-    /// What feeds the rule lags or is down; nothing changes meanwhile.
-    Stalled,
-    /// The rule can't be evaluated.
-    Error,
-}
-
-/// What the rule worker reports of a rule.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
-#[serde(rename_all = "camelCase")]
-pub struct AlertRuleStatus {
-    /// The state.
-    #[serde(default)]
-    pub state: AlertState,
-    /// The value of the last evaluation; of several alerts that of the gravest.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub value: Option<f64>,
-    /// The first few alerts.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub alerts: Vec<AlertStatus>,
-    /// Since when the condition holds, RFC 3339.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub active_at: Option<String>,
-    /// When the rule was last evaluated, RFC 3339.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub last_evaluation: Option<String>,
-    /// `Ready`, with a reason.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
-    pub conditions: Vec<Condition>,
-    /// The generation of the spec that this status speaks of.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub observed_generation: Option<i64>,
-}
-
-/// One alert of a rule.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
-#[serde(rename_all = "camelCase")]
-pub struct AlertStatus {
-    /// The labels of the series and of the rule.
-    #[serde(default)]
-    pub labels: BTreeMap<String, String>,
-    /// The rendered texts.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub annotations: BTreeMap<String, String>,
-    /// Its state; `Inactive` is an alert that has resolved.
-    #[serde(default)]
-    pub state: AlertState,
-    /// Its value at the last evaluation.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub value: Option<f64>,
-    /// Since when the condition holds, RFC 3339.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub active_at: Option<String>,
-    /// When it began to fire, RFC 3339.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub fired_at: Option<String>,
-    /// When it resolved, RFC 3339.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub resolved_at: Option<String>,
 }

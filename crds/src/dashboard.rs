@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::Duration;
+use crate::patterns::{ANY_METRIC_NAME, DNS_NAME, LABEL_NAME, LONGER_THAN_ZERO, URL_PATH};
 
 /// Shows metrics, logs and alerts on one page.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -17,24 +18,36 @@ use crate::Duration;
     shortname = "dash",
     category = "taffrail",
     status = "DashboardStatus",
-    derive = "PartialEq"
+    derive = "PartialEq",
+    doc = "Shows metrics, logs and alerts on one page.",
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status"),
+    printcolumn(name = "Title", type_ = "string", json_path = ".spec.title"),
+    printcolumn(name = "URL", type_ = "string", json_path = ".status.url"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct DashboardSpec {
     /// The title. Default: the object's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
     pub title: Option<String>,
     /// How far back panels look.
     #[serde(default = "default_range")]
+    #[x_kube(validation = LONGER_THAN_ZERO)]
     pub range: Duration,
     /// How often panels are drawn anew; `0` is never.
     #[serde(default = "default_refresh")]
     pub refresh: Duration,
     /// Choices that queries refer to as `$name`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 32),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
+    )]
     pub variables: Vec<Variable>,
     /// What is shown, from left to right and top to bottom in a grid of twelve columns.
     #[serde(default)]
+    #[schemars(length(max = 100))]
     pub panels: Vec<Panel>,
     /// Makes the dashboard reachable from outside the cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -54,18 +67,32 @@ fn default_refresh() -> Duration {
 
 /// A choice that queries refer to as `$name`.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[x_kube(
+    validation = (
+        "has(self.labelValues) != (has(self.values) && size(self.values) > 0)",
+        "a variable needs exactly one of `labelValues` and `values`"
+    ),
+    validation = Rule::new(
+        "!has(self.default) || !has(self.values) || size(self.values) == 0 || self.default in self.values"
+    )
+    .message("`default` must be one of `values`")
+    .field_path(".default")
+)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Variable {
     /// Its name.
+    #[schemars(length(min = 1, max = 64), regex(pattern = LABEL_NAME))]
     pub name: String,
     /// Choices taken from the values of a label.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label_values: Option<LabelValues>,
     /// Choices written down.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256), inner(length(max = 256)))]
     pub values: Vec<String>,
     /// What is chosen at first. Default: the first choice.
     #[serde(default, rename = "default", skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
     pub initial: Option<String>,
 }
 
@@ -74,17 +101,39 @@ pub struct Variable {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct LabelValues {
     /// The metric that has the label.
+    #[schemars(length(min = 1, max = 200), regex(pattern = ANY_METRIC_NAME))]
     pub metric: String,
     /// The label.
+    #[schemars(length(min = 1, max = 200), regex(pattern = LABEL_NAME))]
     pub label: String,
 }
 
 /// One panel.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[x_kube(
+    validation = (
+        "self.type in ['logs', 'alerts', 'text'] || (has(self.queries) && size(self.queries) > 0)",
+        "a timeseries, stat, gauge, bar, table or heatmap needs at least one of `queries`"
+    ),
+    validation = Rule::new(
+        "!(self.type in ['logs', 'alerts', 'text']) || !has(self.queries) || size(self.queries) == 0"
+    )
+    .message("a panel of type logs, alerts or text has no `queries`")
+    .field_path(".queries"),
+    validation = (
+        "(self.type == 'logs') == has(self.logs)",
+        "`logs` belongs to a panel of type logs, and such a panel needs it"
+    ),
+    validation = (
+        "(self.type == 'text') == has(self.text)",
+        "`text` belongs to a panel of type text, and such a panel needs it"
+    )
+)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Panel {
     /// Its title.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
     pub title: Option<String>,
     /// How it looks.
     #[serde(default, rename = "type")]
@@ -92,24 +141,30 @@ pub struct Panel {
     /// The unit of its values: `short`, `percent` (0 to 100), `percentunit` (0 to 1), `bytes`, `ms`, `s`, `reqps`,
     /// or any word that is written behind the number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 32))]
     pub unit: Option<String>,
     /// Queries of metrics.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
     pub queries: Vec<PanelQuery>,
     /// A search in logs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub logs: Option<PanelLogs>,
     /// Markdown, for `text`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 16_384))]
     pub text: Option<String>,
     /// Values from which on a panel warns.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
     pub thresholds: Vec<Threshold>,
     /// Columns of twelve.
     #[serde(default = "default_width")]
+    #[schemars(range(min = 1, max = 12))]
     pub width: u8,
     /// Height in rows of 40 pixels.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 50))]
     pub height: Option<u8>,
 }
 
@@ -144,19 +199,27 @@ pub enum PanelType {
 
 /// A query of metrics.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[x_kube(validation = (
+    "has(self.query) != has(self.expr)",
+    "name exactly one of `query` (short form) and `expr` (PromQL)"
+))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PanelQuery {
     /// In the short form. Exactly one of `query` and `expr` is set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 4096))]
     pub query: Option<String>,
     /// In PromQL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 65_536))]
     pub expr: Option<String>,
     /// The window of a query in the short form. Default: one step of the panel, at least a minute.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = LONGER_THAN_ZERO)]
     pub duration: Option<Duration>,
     /// The name of a series, with `{{label}}` for the value of a label.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
     pub legend: Option<String>,
 }
 
@@ -166,9 +229,11 @@ pub struct PanelQuery {
 pub struct PanelLogs {
     /// In Lucene's syntax.
     #[serde(default)]
+    #[schemars(length(max = 4096))]
     pub query: String,
     /// How many lines.
     #[serde(default = "default_log_lines")]
+    #[schemars(range(min = 1, max = 1000))]
     pub limit: u32,
 }
 
@@ -205,15 +270,19 @@ pub enum Severity {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct DashboardIngress {
     /// The host name.
+    #[schemars(length(max = 253), regex(pattern = DNS_NAME))]
     pub host: String,
     /// The ingress class. Default: the cluster's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253), regex(pattern = DNS_NAME))]
     pub class_name: Option<String>,
     /// Secret with the certificate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253), regex(pattern = DNS_NAME))]
     pub tls_secret_name: Option<String>,
     /// The path below which the dashboard is served.
     #[serde(default = "default_path")]
+    #[schemars(length(max = 256), regex(pattern = URL_PATH))]
     pub path: String,
 }
 
@@ -226,6 +295,7 @@ fn default_path() -> String {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Access {
     /// Secret whose values are API keys. Default: `taffrail-dashboard`, which the operator makes.
+    #[schemars(length(max = 253), regex(pattern = DNS_NAME))]
     pub api_key_secret_name: String,
 }
 

@@ -7,13 +7,16 @@
 
 mod alert_rule;
 mod dashboard;
+mod generate;
 mod log_pipeline;
 pub mod manifest;
 mod object;
+mod patterns;
 mod units;
 
 pub use alert_rule::*;
 pub use dashboard::*;
+pub use generate::{crds, file_name, to_yaml};
 pub use log_pipeline::*;
 pub use object::{DEFAULT_NAMESPACE, Kind, Object, ObjectKey, SecretData, secret_data};
 pub use units::{ByteSize, Duration, UnitError};

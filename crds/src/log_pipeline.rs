@@ -7,7 +7,14 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::patterns::{LOG_KEY, LONGER_THAN_ZERO, METRIC_NAME, derived_labels, log_matches, preserved_object};
 use crate::{ByteSize, Duration};
+
+mod sink;
+mod source;
+
+pub use sink::*;
+pub use source::*;
 
 /// Moves logs from one source into one log store, and derives metrics from them on the way.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -19,7 +26,30 @@ use crate::{ByteSize, Duration};
     shortname = "lp",
     category = "taffrail",
     status = "LogPipelineStatus",
-    derive = "PartialEq"
+    derive = "PartialEq",
+    doc = "Moves logs from one source into one log store, and derives metrics from them on the way.",
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status"),
+    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].reason"),
+    printcolumn(name = "Lag", type_ = "integer", json_path = ".status.lag"),
+    printcolumn(name = "Consumed", type_ = "integer", json_path = ".status.consumed"),
+    printcolumn(name = "DeadLetters", type_ = "integer", json_path = ".status.deadLettered"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[x_kube(
+    validation = Rule::new("!has(self.deadLetter) || !has(self.deadLetter.kafka) || has(self.source.kafka)")
+        .message("a Kafka topic for dead letters needs a Kafka source, because it is on the source's brokers")
+        .field_path(".deadLetter"),
+    validation = Rule::new("!has(self.replicas) || !has(self.autoscaling)")
+        .message("set either `replicas` or `autoscaling`: the autoscaler chooses the number of workers")
+        .field_path(".replicas"),
+    validation = Rule::new("!has(self.autoscaling) || has(self.source.kafka)")
+        .message("autoscaling goes by the lag behind Kafka, and so needs a Kafka source")
+        .field_path(".autoscaling"),
+    validation = Rule::new(
+        "!has(self.replicas) || self.replicas <= 1 || has(self.source.kafka) || has(self.source.http)"
+    )
+    .message("only a Kafka or http source can be shared by several workers")
+    .field_path(".replicas")
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct LogPipelineSpec {
@@ -31,9 +61,15 @@ pub struct LogPipelineSpec {
     pub format: Format,
     /// A Vector Remap Language program that is run on every log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 65_536))]
     pub transform: Option<String>,
     /// Metrics derived from each log at the log's own timestamp.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    #[x_kube(validation = (
+        "self.all(a, self.all(b, a.name != b.name || a.type == b.type))",
+        "metrics of one name must be of one type"
+    ))]
     pub metrics: Vec<DerivedMetric>,
     /// When a batch is sent.
     #[serde(default)]
@@ -46,6 +82,7 @@ pub struct LogPipelineSpec {
     pub dead_letter: Option<DeadLetter>,
     /// How many ingestion workers share the source.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(max = 1000))]
     pub replicas: Option<u32>,
     /// Scales the workers by how far they lag behind the source.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -54,142 +91,6 @@ pub struct LogPipelineSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "preserved_object")]
     pub template: Option<serde_json::Map<String, serde_json::Value>>,
-}
-
-fn preserved_object(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-    schemars::json_schema!({"type": "object", "x-kubernetes-preserve-unknown-fields": true})
-}
-
-/// Where logs come from; exactly one is set.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Source {
-    /// A Kafka topic.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub kafka: Option<KafkaSource>,
-    /// Logs that others send over HTTP.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub http: Option<HttpSource>,
-    /// Files that are followed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub file: Option<FileSource>,
-    /// The standard input of a single process.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub stdin: Option<StdinSource>,
-    /// Generated traffic of a small web shop, for trying things out.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub demo: Option<DemoSource>,
-}
-
-/// A Kafka topic.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct KafkaSource {
-    /// Bootstrap servers, `host:port`.
-    pub brokers: Vec<String>,
-    /// The topic to read.
-    pub topic: String,
-    /// The consumer group. Default: `taffrail-<name of the pipeline>`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub group: Option<String>,
-    /// Where a group starts that has committed nothing yet.
-    #[serde(default)]
-    pub start_from: StartFrom,
-    /// Encrypts the connection.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tls: Option<KafkaTls>,
-    /// Authenticates to the brokers.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sasl: Option<KafkaSasl>,
-}
-
-/// Where a consumer group without committed offsets starts.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[serde(rename_all = "camelCase")]
-pub enum StartFrom {
-    /// At the oldest record there is.
-    #[default]
-    Earliest,
-    /// At records written from now on.
-    Latest,
-}
-
-/// TLS to Kafka brokers.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct KafkaTls {
-    /// Secret whose `ca.crt` signs the brokers' certificates. Default: the system's authorities.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ca_secret_name: Option<String>,
-    /// Secret with `tls.crt` and `tls.key`, shown to the brokers.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cert_secret_name: Option<String>,
-}
-
-/// SASL to Kafka brokers.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct KafkaSasl {
-    /// The mechanism.
-    pub mechanism: SaslMechanism,
-    /// Secret with `username` and `password`; for OAUTHBEARER `tokenEndpoint`, `clientId`, `clientSecret`.
-    pub secret_name: String,
-}
-
-/// A SASL mechanism.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SaslMechanism {
-    /// User and password in the clear; use it with TLS.
-    #[serde(rename = "PLAIN")]
-    Plain,
-    /// Challenge and response with SHA-256.
-    #[serde(rename = "SCRAM-SHA-256")]
-    ScramSha256,
-    /// Challenge and response with SHA-512.
-    #[serde(rename = "SCRAM-SHA-512")]
-    ScramSha512,
-    /// OAuth 2 client credentials.
-    #[serde(rename = "OAUTHBEARER")]
-    OauthBearer,
-}
-
-/// Logs over HTTP: NDJSON, JSON arrays, Elasticsearch `_bulk`.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct HttpSource {
-    /// The port to listen on.
-    #[serde(default = "default_http_port")]
-    pub port: u16,
-}
-
-fn default_http_port() -> u16 {
-    8081
-}
-
-/// Files that are followed, through rotation and restarts.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct FileSource {
-    /// Paths; `*` and `?` match within a name, `**` across folders.
-    pub paths: Vec<String>,
-}
-
-/// The standard input of a single process.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct StdinSource {}
-
-/// Generated traffic of a small web shop.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct DemoSource {
-    /// Logs per second, on average.
-    #[serde(default = "default_demo_rate")]
-    pub rate: u32,
-}
-
-fn default_demo_rate() -> u32 {
-    50
 }
 
 /// How a record is read.
@@ -205,31 +106,48 @@ pub enum Format {
 
 /// A metric derived from logs.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[x_kube(
+    validation = (
+        "self.type == 'counter' || has(self.value)",
+        "a gauge or a histogram needs `value`, the part of a log that holds the number, such as fields.duration_ms"
+    ),
+    validation = Rule::new("self.type == 'histogram' || !has(self.buckets) || size(self.buckets) == 0")
+        .message("only a histogram has buckets")
+        .field_path(".buckets")
+)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct DerivedMetric {
     /// The metric's name.
+    #[schemars(length(min = 1, max = 200), regex(pattern = METRIC_NAME))]
     pub name: String,
     /// Its type.
     #[serde(rename = "type")]
     pub kind: MetricType,
     /// Only logs whose keys (`level`, `service`, `host`, `tags.<k>`, `fields.<k>`) have these values are counted.
     #[serde(default, rename = "match", skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "log_matches")]
     pub matches: BTreeMap<String, String>,
     /// Only logs that fit all of these are counted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
     pub match_expressions: Vec<MatchExpression>,
     /// The key that holds the value. Needed for gauges and histograms; a counter without it counts logs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 256), regex(pattern = LOG_KEY))]
     pub value: Option<String>,
     /// The metric's labels, each with the key it is taken from.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "derived_labels")]
     pub labels: BTreeMap<String, String>,
     /// Upper bounds of a histogram's buckets. Default: 5 ms to 10 s in milliseconds, 1-2.5-5.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 100))]
+    #[x_kube(validation = ("self.isSorted()", "bounds of buckets must ascend"))]
     pub buckets: Vec<f64>,
     /// How many series the metric may have; what comes beyond is counted in one series whose labels are all
     /// `__overflow__`.
     #[serde(default = "default_max_series")]
+    #[schemars(range(min = 1, max = 1_000_000))]
     pub max_series: u32,
 }
 
@@ -251,14 +169,31 @@ pub enum MetricType {
 
 /// A condition on one key of a log.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[x_kube(
+    validation = (
+        "!(self.operator in ['In', 'NotIn']) || (has(self.values) && size(self.values) > 0)",
+        "`In` and `NotIn` need at least one of `values`"
+    ),
+    validation = (
+        "!(self.operator in ['Exists', 'DoesNotExist']) || !has(self.values) || size(self.values) == 0",
+        "`Exists` and `DoesNotExist` take no `values`"
+    ),
+    validation = (
+        "!(self.operator in ['Gt', 'Gte', 'Lt', 'Lte']) || (has(self.values) && size(self.values) == 1 \
+         && self.values[0].matches(r'^[-+]?([0-9]+([.][0-9]*)?|[.][0-9]+)([eE][-+]?[0-9]+)?$'))",
+        "`Gt`, `Gte`, `Lt` and `Lte` need exactly one of `values`, and it must be a number"
+    )
+)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct MatchExpression {
     /// `level`, `service`, `host`, `message`, `tags.<k>` or `fields.<k>`.
+    #[schemars(length(min = 1, max = 256), regex(pattern = LOG_KEY))]
     pub key: String,
     /// How the key's value is compared.
     pub operator: MatchOperator,
     /// What it is compared with: any of them for `In`, one number for `Gt`, `Gte`, `Lt`, `Lte`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(max = 1024)))]
     pub values: Vec<String>,
 }
 
@@ -289,12 +224,15 @@ pub enum MatchOperator {
 pub struct Batch {
     /// Records.
     #[serde(default = "default_batch_size")]
+    #[schemars(range(min = 1, max = 100_000))]
     pub size: u32,
     /// How long the first record of a batch waits.
     #[serde(default = "default_batch_timeout")]
+    #[x_kube(validation = LONGER_THAN_ZERO)]
     pub timeout: Duration,
     /// Bytes that a batch never exceeds, unless one record does.
     #[serde(default = "default_batch_bytes")]
+    #[x_kube(validation = ("self.matches('[1-9]')", "must be more than 0"))]
     pub max_bytes: ByteSize,
 }
 
@@ -316,103 +254,25 @@ impl Default for Batch {
     }
 }
 
-/// Where logs go; exactly one is set.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Sink {
-    /// Elasticsearch or OpenSearch.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub elasticsearch: Option<ElasticsearchSink>,
-    /// The built-in store of a single process.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub embedded: Option<EmbeddedSink>,
-}
-
-/// Elasticsearch or OpenSearch.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct ElasticsearchSink {
-    /// Addresses of the nodes, `http://host:9200`.
-    pub urls: Vec<String>,
-    /// What the daily indices' names begin with: `logs` gives `logs-2024.08.16`.
-    #[serde(default = "default_index")]
-    pub index: String,
-    /// Credentials.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub auth: Option<ElasticsearchAuth>,
-    /// Whom to trust.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tls: Option<ElasticsearchTls>,
-}
-
-fn default_index() -> String {
-    "logs".to_owned()
-}
-
-/// Credentials for Elasticsearch.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct ElasticsearchAuth {
-    /// Secret with `username` and `password`, or with `apiKey` (the base64 form that Elasticsearch gives out).
-    pub secret_name: String,
-}
-
-/// TLS to Elasticsearch.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct ElasticsearchTls {
-    /// Secret whose `ca.crt` signs the server's certificate.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ca_secret_name: Option<String>,
-    /// Accepts any certificate. For trying things out only.
-    #[serde(default)]
-    pub insecure_skip_verify: bool,
-}
-
-/// The built-in store of a single process.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct EmbeddedSink {
-    /// How long logs are kept, by their own day.
-    #[serde(default = "default_embedded_retention")]
-    pub retention: Duration,
-}
-
-fn default_embedded_retention() -> Duration {
-    Duration::from_secs(7 * 86_400)
-}
-
-/// Where records go that can't be read or are refused; exactly one is set.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct DeadLetter {
-    /// A Kafka topic on the source's brokers.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub kafka: Option<DeadLetterTopic>,
-    /// An index of the sink.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub index: Option<String>,
-}
-
-/// A Kafka topic for dead letters.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct DeadLetterTopic {
-    /// The topic.
-    pub topic: String,
-}
-
 /// Scaling by lag.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[x_kube(
+    validation = Rule::new("self.minReplicas <= self.maxReplicas")
+        .message("`minReplicas` must not be above `maxReplicas`")
+        .field_path(".minReplicas")
+)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Autoscaling {
     /// At least so many workers.
     #[serde(default = "default_min_replicas")]
+    #[schemars(range(min = 1, max = 1000))]
     pub min_replicas: u32,
     /// At most so many workers; never more than the topic has partitions.
+    #[schemars(range(min = 1, max = 1000))]
     pub max_replicas: u32,
     /// Records that one worker may lag behind.
     #[serde(default = "default_target_lag")]
+    #[schemars(range(min = 1, max = 1_000_000_000_000u64))]
     pub target_lag: u64,
 }
 

@@ -1,13 +1,28 @@
 //! Objects in files: YAML with any number of documents, JSON, and `kind: List`.
 //!
 //! Reading never stops at the first mistake. All problems of a file are found at once, each with its line and column,
-//! and an object that is wrong does not keep the others of its file from being loaded.
+//! and an object that is wrong does not keep the others of its file from being loaded. What is right here is right for
+//! the API server: the same schemas and the same CEL rules are applied, and words of YAML that `kubectl` would read
+//! differently are refused.
 
 use std::sync::Arc;
 
-use serde::Deserialize;
+use crate::{Object, ObjectKey};
 
-use crate::{DEFAULT_NAMESPACE, Object, ObjectKey};
+mod document;
+mod scalar;
+mod schema;
+mod split;
+mod suggest;
+mod tree;
+
+use tree::{Content, Node, Position};
+
+/// Longest file that is read, in bytes.
+const MAX_BYTES: usize = 4 << 20;
+
+/// How many values a file may hold, counting those that aliases repeat.
+const MAX_NODES: usize = 200_000;
 
 /// Something read from a file, and where it begins.
 #[derive(Debug, Clone)]
@@ -18,6 +33,7 @@ pub struct Located<T> {
     pub line: usize,
     /// Character, counted from 1.
     pub column: usize,
+    source: Source,
 }
 
 /// Something wrong in a file.
@@ -44,42 +60,90 @@ pub struct Parsed {
     pub problems: Vec<Problem>,
 }
 
+/// Where an object stands in its file.
+#[derive(Debug, Clone)]
+struct Source {
+    node: Arc<Node>,
+    /// The path of the object in its document: empty, or `items[3]` in a list.
+    path: String,
+}
+
+/// Something wrong, before it is known in which object.
+#[derive(Debug, Clone)]
+struct Finding {
+    at: Position,
+    path: String,
+    message: String,
+}
+
+impl Located<Object> {
+    /// A problem with one field, found after the object was read: of `spec.panels[2].queries[0].query`, say.
+    #[must_use]
+    pub fn problem(&self, path: &str, message: String) -> Problem {
+        self.problem_at(self.source.node.nearest(path).at, path, message)
+    }
+
+    /// A problem with one character of a text, counted from 1. Its position is exact where the text stands in the file
+    /// as it is; where it is folded or escaped, it is that of the text.
+    #[must_use]
+    pub fn problem_within(&self, path: &str, column: usize, message: String) -> Problem {
+        let node = self.source.node.nearest(path);
+        let mut at = node.at;
+        if let Content::Scalar(tree::Scalar { verbatim: Some(offset), text, .. }) = &node.content {
+            at.column += offset + column.saturating_sub(1).min(text.chars().count());
+        }
+        self.problem_at(at, path, message)
+    }
+
+    fn problem_at(&self, at: Position, path: &str, message: String) -> Problem {
+        Problem {
+            line: at.line,
+            column: at.column,
+            path: join(&self.source.path, path),
+            message,
+            object: Some(self.object.key()),
+        }
+    }
+}
+
 /// Reads all objects of a file.
 #[must_use]
 pub fn parse(text: &str) -> Parsed {
     let mut parsed = Parsed::default();
-    for document in serde_yaml::Deserializer::from_str(text) {
-        let result = serde_json::Value::deserialize(document)
-            .map_err(|error| (error.location().map_or((1, 1), |at| (at.line(), at.column())), error.to_string()))
-            .and_then(|value| object(value).map_err(|message| ((1, 1), message)));
-        match result {
-            Ok(Some(object)) => parsed.objects.push(Located { object, line: 1, column: 1 }),
-            Ok(None) => {}
-            Err(((line, column), message)) => {
-                parsed.problems.push(Problem { line, column, path: String::new(), message, object: None });
-                break;
-            }
-        }
+    if text.len() > MAX_BYTES {
+        let message = format!("the file has {} bytes, and may have {MAX_BYTES}: split it", text.len());
+        parsed.problems.push(Problem { line: 1, column: 1, path: String::new(), message, object: None });
+        return parsed;
     }
+    let mut budget = MAX_NODES;
+    for piece in split::pieces(text) {
+        let mut findings = Vec::new();
+        for node in tree::load(&piece.text, piece.first_line, &mut budget, &mut findings) {
+            // What was found while a document was read belongs to it, and it must not be loaded.
+            let found = std::mem::take(&mut findings);
+            document::read(node, found, &mut parsed);
+        }
+        parsed.problems.extend(findings.into_iter().map(|finding| finding.of(None)));
+    }
+    parsed.problems.sort_by(|a, b| (a.line, a.column, &a.path).cmp(&(b.line, b.column, &b.path)));
     parsed
 }
 
-fn object(mut value: serde_json::Value) -> Result<Option<Object>, String> {
-    if value.is_null() {
-        return Ok(None);
+impl Finding {
+    fn of(self, object: Option<ObjectKey>) -> Problem {
+        let Self { at, path, message } = self;
+        Problem { line: at.line, column: at.column, path, message, object }
     }
-    let kind = value["kind"].as_str().unwrap_or_default().to_owned();
-    if value["metadata"]["namespace"].is_null()
-        && let Some(metadata) = value["metadata"].as_object_mut()
-    {
-        metadata.insert("namespace".to_owned(), DEFAULT_NAMESPACE.into());
-    }
-    let object = match kind.as_str() {
-        "LogPipeline" => serde_json::from_value(value).map(|object| Object::LogPipeline(Arc::new(object))),
-        "AlertRule" => serde_json::from_value(value).map(|object| Object::AlertRule(Arc::new(object))),
-        "Dashboard" => serde_json::from_value(value).map(|object| Object::Dashboard(Arc::new(object))),
-        "Secret" => serde_json::from_value(value).map(|object| Object::Secret(Arc::new(object))),
-        _ => return Err(format!("`{kind}` is no kind that Taffrail knows")),
-    };
-    object.map(Some).map_err(|error| error.to_string())
 }
+
+/// `path` and the key or index that comes next.
+fn join(path: &str, step: &str) -> String {
+    match (path, step) {
+        ("", step) | (step, "") => step.to_owned(),
+        (path, index) if index.starts_with('[') => format!("{path}{index}"),
+        (path, key) => format!("{path}.{key}"),
+    }
+}
+
+#[cfg(test)]
+mod tests;

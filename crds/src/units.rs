@@ -7,6 +7,8 @@ use std::str::FromStr;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::patterns::{BYTE_SIZE, DURATION};
+
 /// What is wrong with a duration or a size.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UnitError {
@@ -24,8 +26,6 @@ pub struct Duration(pub std::time::Duration);
 
 const DURATION_UNITS: [(&str, u64); 6] =
     [("w", 7 * 86_400_000), ("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
-
-const DURATION_PATTERN: &str = "^(0|([0-9]+w)?([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?)$";
 
 impl Duration {
     /// A duration of whole seconds.
@@ -166,11 +166,8 @@ macro_rules! text_in_objects {
     };
 }
 
-text_in_objects!(Duration, json_schema!({"type": "string", "pattern": DURATION_PATTERN, "maxLength": 64}));
-text_in_objects!(
-    ByteSize,
-    json_schema!({"type": "string", "pattern": "^[0-9]+(k|M|G|T|Ki|Mi|Gi|Ti)?$", "maxLength": 32})
-);
+text_in_objects!(Duration, json_schema!({"type": "string", "pattern": DURATION, "minLength": 1, "maxLength": 64}));
+text_in_objects!(ByteSize, json_schema!({"type": "string", "pattern": BYTE_SIZE, "maxLength": 32}));
 
 #[cfg(test)]
 mod tests {
