@@ -11,7 +11,8 @@ use crate::error::ApiError;
 
 /// Lets only those pass who know an API key, where there is one. Health is for everybody.
 pub(crate) async fn require_key(State(shared): State<Shared>, request: Request, next: Next) -> Response {
-    let open = shared.api_keys.is_empty() || request.uri().path() == "/api/v1/health";
+    // The path as it is below `/api/v1`.
+    let open = shared.api_keys.is_empty() || request.uri().path() == "/health";
     if !open && !presented(&request).is_some_and(|key| shared.api_keys.iter().any(|known| same(known, key))) {
         return ApiError::unauthorized().into_response();
     }
@@ -47,9 +48,9 @@ pub(crate) fn cors(origins: &[String]) -> CorsLayer {
 
 fn is_local(origin: &str) -> bool {
     let host = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://")).unwrap_or_default();
-    let name = host.rsplit_once(':').map_or(host, |(name, port)| {
-        if port.bytes().all(|byte| byte.is_ascii_digit()) { name } else { "" }
-    });
+    let name = host
+        .rsplit_once(':')
+        .map_or(host, |(name, port)| if port.bytes().all(|byte| byte.is_ascii_digit()) { name } else { "" });
     matches!(name, "localhost" | "127.0.0.1" | "[::1]")
 }
 

@@ -87,10 +87,9 @@ fn short_query(params: &mut Params, default_function: Option<&str>) -> Result<Sh
     };
     let function = function.parse().map_err(|problem| ApiError::parameter("function", problem))?;
     // The parser judges what a metric's name is; nothing but a name may stand there.
-    let parsed: ShortQuery =
-        format!("last {metric}").parse().map_err(|error: taffrail_query::QueryError| {
-            ApiError::parameter("metric", format!("`{metric}`: {}", error.message))
-        })?;
+    let parsed: ShortQuery = format!("last {metric}").parse().map_err(|error: taffrail_query::QueryError| {
+        ApiError::parameter("metric", format!("`{metric}`: {}", error.message))
+    })?;
     if parsed.metric != metric {
         return Err(ApiError::parameter("metric", format!("`{metric}` is not the name of a metric")));
     }
@@ -190,7 +189,10 @@ pub(crate) async fn range(State(shared): State<Shared>, mut params: Params) -> R
     let step_millis = i64::try_from(step.as_millis()).unwrap_or(i64::MAX).max(1);
     let points = (to - from) / step_millis + 1;
     if points > MAX_POINTS {
-        return Err(ApiError::parameter("step", format!("makes {points} points, {MAX_POINTS} are the most; make it longer")));
+        return Err(ApiError::parameter(
+            "step",
+            format!("makes {points} points, {MAX_POINTS} are the most; make it longer"),
+        ));
     }
     let found = shared.engine.range(&query, window, TimeRange { from, to, step: step_millis }).await?;
     let series = found
@@ -205,7 +207,13 @@ pub(crate) async fn range(State(shared): State<Shared>, mut params: Params) -> R
                 .collect(),
         })
         .collect();
-    Ok(Json(RangeResponse { metric: query.metric, from: seconds(from), to: seconds(to), step: step.as_secs_f64(), series }))
+    Ok(Json(RangeResponse {
+        metric: query.metric,
+        from: seconds(from),
+        to: seconds(to),
+        step: step.as_secs_f64(),
+        series,
+    }))
 }
 
 /// A 240th of the range, in whole seconds.

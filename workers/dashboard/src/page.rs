@@ -22,7 +22,8 @@ pub(crate) async fn asset(State(shared): State<Shared>, OriginalUri(uri): Origin
     let path = uri.path().trim_start_matches('/');
     let path = if path.is_empty() { "index.html" } else { path };
     let Some(file) = Assets::get(path) else {
-        return (StatusCode::NOT_FOUND, "there is nothing here; the page is at /, the API at /api/v1/\n").into_response();
+        return (StatusCode::NOT_FOUND, "there is nothing here; the page is at /, the API at /api/v1/\n")
+            .into_response();
     };
     let tag = file.metadata.sha256_hash().iter().take(12).map(|byte| format!("{byte:02x}")).collect::<String>();
     let body = if path == "index.html" {

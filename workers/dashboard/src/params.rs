@@ -56,7 +56,8 @@ impl Params {
 
     /// The parameters that nobody has taken, whose names begin with `prefix`, without it.
     pub(crate) fn prefixed(&mut self, prefix: &str) -> Vec<(String, String)> {
-        let (with, without) = std::mem::take(&mut self.rest).into_iter().partition(|(name, _)| name.starts_with(prefix));
+        let (with, without) =
+            std::mem::take(&mut self.rest).into_iter().partition(|(name, _)| name.starts_with(prefix));
         self.rest = without;
         let with: BTreeMap<String, String> = with;
         with.into_iter().map(|(name, value)| (name[prefix.len()..].to_owned(), value)).collect()
@@ -71,9 +72,7 @@ impl Params {
     pub(crate) fn span(&mut self) -> Result<TimeSpan, ApiError> {
         let span = TimeSpan { from: self.time("from")?, to: self.time("to")? };
         match (span.from, span.to) {
-            (Some(from), Some(to)) if from > to => {
-                Err(ApiError::parameter("from", "is after `to`; swap them"))
-            }
+            (Some(from), Some(to)) if from > to => Err(ApiError::parameter("from", "is after `to`; swap them")),
             _ => Ok(span),
         }
     }
@@ -81,8 +80,7 @@ impl Params {
     /// A length of time such as `1h`, `30m`, `5s`; never none.
     pub(crate) fn duration(&mut self, name: &str) -> Result<Option<Duration>, ApiError> {
         let Some(text) = self.text(name) else { return Ok(None) };
-        let duration: taffrail_crds::Duration =
-            text.parse().map_err(|problem| ApiError::parameter(name, problem))?;
+        let duration: taffrail_crds::Duration = text.parse().map_err(|problem| ApiError::parameter(name, problem))?;
         if duration.0.is_zero() {
             return Err(ApiError::parameter(name, "must be more than 0"));
         }

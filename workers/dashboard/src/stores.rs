@@ -102,10 +102,9 @@ pub(crate) async fn histogram(
     for histogram in all {
         sum.total += histogram.total;
         for bucket in histogram.buckets {
-            let slot = buckets.entry(bucket.time).or_insert_with(|| taffrail_logstore::HistogramBucket {
-                time: bucket.time,
-                ..Default::default()
-            });
+            let slot = buckets
+                .entry(bucket.time)
+                .or_insert_with(|| taffrail_logstore::HistogramBucket { time: bucket.time, ..Default::default() });
             slot.count += bucket.count;
             for (level, count) in bucket.levels {
                 *slot.levels.entry(level).or_default() += count;

@@ -33,7 +33,12 @@ impl MetricsEngine for Engine {
         Ok(if query.metric == "cpu_usage" { vec![InstantSeries { labels, value: 45.2 }] } else { vec![] })
     }
 
-    async fn range(&self, query: &ShortQuery, window: Duration, range: TimeRange) -> Result<Vec<RangeSeries>, EngineError> {
+    async fn range(
+        &self,
+        query: &ShortQuery,
+        window: Duration,
+        range: TimeRange,
+    ) -> Result<Vec<RangeSeries>, EngineError> {
         self.asked.lock().push(format!("{query} over {} s", window.as_secs()));
         Ok(vec![RangeSeries { labels: Labels::new(), points: vec![(range.from, 1.0), (range.to, f64::NAN)] }])
     }
@@ -159,8 +164,7 @@ async fn the_classic_query_has_the_classic_shape() {
     let engine = Arc::new(Engine::default());
     let path = "/api/v1/metrics/query?metric=cpu_usage&function=avg&duration=1h&service=api";
     let (status, body) = send(config(engine.clone(), vec![]), path, &[]).await;
-    let expected =
-        json!({"metric": "cpu_usage", "function": "avg", "value": 45.2, "duration": "1h", "labels": {"service": "api"}});
+    let expected = json!({"metric": "cpu_usage", "function": "avg", "value": 45.2, "duration": "1h", "labels": {"service": "api"}});
     assert_eq!((status, body), (StatusCode::OK, expected));
     assert_eq!(*engine.asked.lock(), ["avg cpu_usage service=api over 3600 s"]);
     let (_, body) = get("/api/v1/metrics/query?metric=unknown&function=avg").await;
@@ -181,8 +185,7 @@ async fn the_classic_range_has_the_classic_shape() {
 async fn the_classic_search_has_the_classic_shape() {
     let path = "/api/v1/logs/search?service=api&level=error&from=1692172800&to=1692176400&limit=100";
     let (status, body) = send(config(Arc::default(), vec![Arc::new(Logs(vec![], "a"))]), path, &[]).await;
-    let query =
-        json!({"service": "api", "level": "error", "from": "1692172800", "to": "1692176400", "limit": "100"});
+    let query = json!({"service": "api", "level": "error", "from": "1692172800", "to": "1692176400", "limit": "100"});
     assert_eq!((status, body), (StatusCode::OK, json!({"logs": [], "total": 0, "query": query})));
 }
 
@@ -247,9 +250,21 @@ async fn faults_of_others_and_unknown_paths_are_told_apart() {
 async fn the_document_describes_every_endpoint() {
     let (_, document) = get("/api/v1/openapi.json").await;
     let paths: Vec<&String> = document["paths"].as_object().expect("paths").keys().collect();
-    for path in ["logs/search", "logs/histogram", "logs/fields", "metrics/query", "metrics/range", "metrics/names",
-        "metrics/labels/{label}/values", "alerts", "rules", "pipelines", "dashboards", "dashboards/{name}", "health"]
-    {
+    for path in [
+        "logs/search",
+        "logs/histogram",
+        "logs/fields",
+        "metrics/query",
+        "metrics/range",
+        "metrics/names",
+        "metrics/labels/{label}/values",
+        "alerts",
+        "rules",
+        "pipelines",
+        "dashboards",
+        "dashboards/{name}",
+        "health",
+    ] {
         assert!(paths.iter().any(|known| **known == format!("/api/v1/{path}")), "{path} is not in {paths:?}");
     }
 }
