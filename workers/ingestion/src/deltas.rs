@@ -1,0 +1,81 @@
+//! What metrics derived from logs look like on their way to the metrics store.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+/// The type of a derived metric.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum DeltaKind {
+    /// The value is an increment.
+    Counter,
+    /// The value is the metric's value.
+    Gauge,
+    /// The value is one observation.
+    Histogram,
+}
+
+/// One change of one series.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Delta {
+    /// The metric's name.
+    pub metric: Arc<str>,
+    /// Its type.
+    pub kind: DeltaKind,
+    /// The series' labels. Deltas of one series share them.
+    pub labels: Arc<BTreeMap<String, String>>,
+    /// When it happened, milliseconds since 1970: the log's own timestamp.
+    pub timestamp: i64,
+    /// The increment, value or observation.
+    pub value: f64,
+}
+
+/// From which records of which source deltas were made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    /// A source whose records have offsets that are given only once: a pipeline's partition of one incarnation of a
+    /// topic, or one file.
+    pub source: String,
+    /// The offset of the first record.
+    pub first: u64,
+    /// The offset after the last record.
+    pub next: u64,
+}
+
+/// Deltas that are counted together or not at all.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct DeltaBatch {
+    /// Where they come from, so that a replay is told from news; none where the source can't replay. Batches of one
+    /// origin come in order of offset. The batch may be empty: then nothing is to count in this range.
+    pub origin: Option<Origin>,
+    /// The changes, in order of offset.
+    pub deltas: Vec<Delta>,
+}
+
+/// Why deltas were not counted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PushError {
+    /// The store can't be reached or is full; the same batch can be pushed again.
+    #[error("the metrics store does not take metrics: {0}")]
+    Unavailable(String),
+    /// The store will never take this batch.
+    #[error("the metrics store refuses the metrics: {0}")]
+    Refused(String),
+}
+
+/// Where derived metrics go.
+#[async_trait]
+pub trait MetricsSink: Send + Sync {
+    /// Counts deltas. A batch whose origin lies below what [`Self::counted`] says is counted no second time.
+    ///
+    /// # Errors
+    /// When the batch is not counted.
+    async fn push(&self, batch: DeltaBatch) -> Result<(), PushError>;
+
+    /// Up to which offset of a source (exclusively) deltas have been counted; none for a source never seen.
+    ///
+    /// # Errors
+    /// When the store can't be asked.
+    async fn counted(&self, source: &str) -> Result<Option<u64>, PushError>;
+}
