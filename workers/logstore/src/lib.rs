@@ -8,6 +8,7 @@
 mod dead_letter;
 pub mod elasticsearch;
 mod entry;
+mod facets;
 pub mod limits;
 pub mod q;
 mod store;

@@ -4,16 +4,36 @@
 //! under the record's id. The crate `elasticsearch` is the transport only: requests and answers are our own, so that
 //! bodies are neither copied nor parsed more than needed, and so that OpenSearch is served as well.
 
+mod bulk;
+mod dialect;
+mod index;
+mod letters;
 mod nodes;
 mod options;
+mod outcome;
+mod page;
+mod query;
+mod search;
+mod setup;
+mod template;
 
+use async_trait::async_trait;
+use elasticsearch::http::Method;
+
+use crate::q::Query;
+use crate::{
+    DeadLetter, FieldSummary, Histogram, LogStore, Outcome, Record, SearchError, SearchPage, SearchRequest, TimeSpan,
+    WriteError,
+};
 use nodes::Nodes;
 pub use options::{Auth, ElasticsearchOptions, OptionsError};
+use setup::Setup;
 
 /// The store.
 pub struct ElasticsearchStore {
     options: ElasticsearchOptions,
     nodes: Nodes,
+    setup: Setup,
 }
 
 impl ElasticsearchStore {
@@ -24,7 +44,7 @@ impl ElasticsearchStore {
     pub fn new(options: ElasticsearchOptions) -> Result<Self, OptionsError> {
         let options = options::checked(options)?;
         let nodes = Nodes::new(&options)?;
-        Ok(Self { options, nodes })
+        Ok(Self { options, nodes, setup: Setup::default() })
     }
 
     /// Speaks with other credentials from the next request on.
@@ -33,5 +53,45 @@ impl ElasticsearchStore {
     /// When the credentials can't be sent; the ones before stay.
     pub fn set_auth(&self, auth: &Auth) -> Result<(), OptionsError> {
         self.nodes.set_auth(auth)
+    }
+
+    async fn send_lines(&self, lines: Vec<u8>, count: usize) -> Result<Vec<Outcome>, WriteError> {
+        let body = bulk::body(lines).await;
+        let answer = self.nodes.send(Method::Post, "_bulk", &[("filter_path", outcome::FILTER)], &body).await;
+        outcome::outcomes(&answer.map_err(|error| WriteError::Unavailable(error.to_string()))?, count)
+    }
+}
+
+#[async_trait]
+impl LogStore for ElasticsearchStore {
+    async fn write(&self, records: &[Record]) -> Result<Vec<Outcome>, WriteError> {
+        let mut lines = bulk::lines(&self.options.index, records);
+        let count = lines.count();
+        if count == 0 {
+            return Ok(lines.outcomes(Vec::new()));
+        }
+        self.setup.for_logs(&self.nodes, &self.options.index, &lines.days).await?;
+        let sent = self.send_lines(std::mem::take(&mut lines.bytes), count).await?;
+        Ok(lines.outcomes(sent))
+    }
+
+    async fn write_dead_letters(&self, letters: &[DeadLetter]) -> Result<(), WriteError> {
+        self.keep_letters(letters).await
+    }
+
+    async fn dead_letters(&self, pipeline: &str, limit: usize) -> Result<Vec<DeadLetter>, SearchError> {
+        self.find_letters(pipeline, limit).await
+    }
+
+    async fn search(&self, request: &SearchRequest) -> Result<SearchPage, SearchError> {
+        self.find_page(request).await
+    }
+
+    async fn histogram(&self, query: &Query, span: TimeSpan, interval: i64) -> Result<Histogram, SearchError> {
+        self.count_over_time(query, span, interval).await
+    }
+
+    async fn fields(&self, query: &Query, span: TimeSpan) -> Result<Vec<FieldSummary>, SearchError> {
+        self.summarise_fields(query, span).await
     }
 }

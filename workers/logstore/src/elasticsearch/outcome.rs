@@ -1,0 +1,317 @@
+//! What an answer of the bulk interface means for the records.
+//!
+//! | answer | is about | outcome |
+//! | --- | --- | --- |
+//! | no connection, no answer in time; request 408, 429, 5xx | the surroundings | `Unavailable` |
+//! | request 401, 403 | our credentials | `Unauthorized` |
+//! | request 413 | the size | `TooLarge`: split it |
+//! | request 400 in Elasticsearch's own form | some record | `Refused`: bisect it |
+//! | any other answer that Elasticsearch would not give (a redirect, a proxy's page) | the configuration | `Unavailable` |
+//! | item 200, 201 | | `Indexed`, unless it went to a failure store |
+//! | item 409 | it is there, with this id | `Duplicate` |
+//! | item 429, 5xx, a block on the cluster or index, all shards in use | the surroundings | `Retry` |
+//! | item 401, 403, 404, and whatever is not known | the configuration | `Retry`: it stalls until somebody mends it |
+//! | item 400 | the record, or its closed index | `Refused` |
+//!
+//! What is refused goes to the dead letters, and is gone from the stream. So every doubt is decided for `Retry`, and
+//! only Elasticsearch's own word about a record counts as a refusal.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+
+use super::nodes::{Answer, excerpt};
+use crate::{Outcome, WriteError};
+
+/// The parts of a bulk answer that we read; the server leaves out the rest.
+pub(super) const FILTER: &str = "errors,items.*.status,items.*.failure_store,items.*.error.type,items.*.error.reason,\
+                                 items.*.error.caused_by.reason,items.*.error.caused_by.caused_by.reason";
+
+/// Reasons repeat what is in the record; so much of them is kept.
+const LONGEST_REASON: usize = 600;
+
+#[derive(Deserialize)]
+struct BulkAnswer<'a> {
+    #[serde(borrow)]
+    items: Vec<BulkItem<'a>>,
+}
+
+#[derive(Deserialize)]
+struct BulkItem<'a> {
+    #[serde(borrow, alias = "create", alias = "index")]
+    result: ItemResult<'a>,
+}
+
+#[derive(Deserialize)]
+struct ItemResult<'a> {
+    status: u16,
+    #[serde(borrow)]
+    failure_store: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    error: Option<Fault<'a>>,
+}
+
+/// An error in Elasticsearch's form.
+#[derive(Deserialize)]
+struct Fault<'a> {
+    #[serde(borrow, rename = "type", default)]
+    kind: Cow<'a, str>,
+    #[serde(borrow, default)]
+    reason: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    caused_by: Option<Box<Cause<'a>>>,
+}
+
+#[derive(Deserialize)]
+struct Cause<'a> {
+    #[serde(borrow, default)]
+    reason: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    caused_by: Option<Box<Cause<'a>>>,
+}
+
+#[derive(Deserialize)]
+struct FaultAnswer<'a> {
+    #[serde(borrow)]
+    error: Fault<'a>,
+}
+
+impl Fault<'_> {
+    /// The type, the reason, and the causes that add something to it.
+    fn text(&self) -> String {
+        let mut text = self.kind.to_string();
+        let mut add = |reason: &Option<Cow<'_, str>>| {
+            if let Some(reason) = reason.as_deref().filter(|reason| !text.contains(*reason)) {
+                text.push_str(": ");
+                text.push_str(reason);
+            }
+        };
+        add(&self.reason);
+        let mut cause = self.caused_by.as_deref();
+        while let Some(inner) = cause {
+            add(&inner.reason);
+            cause = inner.caused_by.as_deref();
+        }
+        match text.char_indices().nth(LONGEST_REASON) {
+            Some((end, _)) => format!("{}…", &text[..end]),
+            None => text,
+        }
+    }
+
+    /// Whether a 400 is not about the record but about its surroundings. The list is short on purpose: everything else
+    /// is decided by the status.
+    fn is_environment(&self) -> bool {
+        let reason = self.reason.as_deref().unwrap_or_default();
+        self.kind == "cluster_block_exception"
+            || self.kind == "validation_exception" && reason.contains("maximum") && reason.contains("shards open")
+            || self.kind == "illegal_argument_exception" && reason.starts_with("Number of documents in the")
+            || self.kind == "illegal_argument_exception" && reason.starts_with("no write index is defined")
+    }
+}
+
+/// The error that an answer has in Elasticsearch's form, as a text.
+pub(super) fn fault_of(answer: &Answer) -> Option<String> {
+    serde_json::from_slice::<FaultAnswer<'_>>(&answer.body).ok().map(|fault| fault.error.text())
+}
+
+/// What became of `count` records that were sent, in their order.
+pub(super) fn outcomes(answer: &Answer, count: usize) -> Result<Vec<Outcome>, WriteError> {
+    if answer.status != 200 {
+        return Err(request_error(answer));
+    }
+    let Ok(bulk) = serde_json::from_slice::<BulkAnswer<'_>>(&answer.body) else {
+        return Err(not_elasticsearch(answer));
+    };
+    if bulk.items.len() != count {
+        let text = format!("the answer speaks of {} records, {count} were sent", bulk.items.len());
+        return Err(WriteError::Unavailable(text));
+    }
+    // The credentials may do nothing here at all: that is for who manages them, not for single records.
+    if count > 0 && bulk.items.iter().all(|item| matches!(item.result.status, 401 | 403) && !item.is_blocked()) {
+        let reason = bulk.items.first().and_then(|item| item.result.error.as_ref()).map(Fault::text);
+        return Err(WriteError::Unauthorized(reason.unwrap_or_default()));
+    }
+    Ok(bulk.items.into_iter().map(|item| outcome(&item.result)).collect())
+}
+
+impl BulkItem<'_> {
+    fn is_blocked(&self) -> bool {
+        self.result.error.as_ref().is_some_and(Fault::is_environment)
+    }
+}
+
+fn outcome(item: &ItemResult<'_>) -> Outcome {
+    let status = item.status;
+    let reason = || item.error.as_ref().map_or_else(|| format!("status {status}"), Fault::text);
+    match status {
+        200 | 201 => match item.failure_store.as_deref() {
+            Some("used") => Outcome::Refused {
+                status,
+                reason: "it was redirected to the failure store of a data stream, where searches do not find it".into(),
+            },
+            _ => Outcome::Indexed,
+        },
+        409 => Outcome::Duplicate,
+        400 if !item.error.as_ref().is_some_and(Fault::is_environment) => Outcome::Refused { status, reason: reason() },
+        _ => Outcome::Retry { status, reason: reason() },
+    }
+}
+
+/// Why a request was not carried out.
+pub(super) fn request_error(answer: &Answer) -> WriteError {
+    let Some(fault) = serde_json::from_slice::<FaultAnswer<'_>>(&answer.body).ok().map(|fault| fault.error) else {
+        return match answer.status {
+            401 | 403 => WriteError::Unauthorized(format!("status {}: {}", answer.status, excerpt(&answer.body))),
+            413 => WriteError::TooLarge(format!("status 413: {}", excerpt(&answer.body))),
+            408 | 429 | 500.. => {
+                WriteError::Unavailable(format!("status {}: {}", answer.status, excerpt(&answer.body)))
+            }
+            _ => not_elasticsearch(answer),
+        };
+    };
+    let text = format!("status {}: {}", answer.status, fault.text());
+    match answer.status {
+        _ if fault.is_environment() => WriteError::Unavailable(text),
+        401 | 403 => WriteError::Unauthorized(text),
+        413 => WriteError::TooLarge(text),
+        400 => WriteError::Refused(text),
+        _ => WriteError::Unavailable(text),
+    }
+}
+
+fn not_elasticsearch(answer: &Answer) -> WriteError {
+    WriteError::Unavailable(format!(
+        "status {} and an answer that is not Elasticsearch's; is the URL right? it begins: {}",
+        answer.status,
+        excerpt(&answer.body)
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use bytes::Bytes;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn answer(status: u16, body: impl Into<Bytes>) -> Answer {
+        Answer { status, body: body.into() }
+    }
+
+    fn item(result: Value) -> Result<Vec<Outcome>, WriteError> {
+        // A second, good one, so that the whole is never refused.
+        let body = json!({"errors": true, "items": [{"create": result}, {"create": {"status": 201}}]});
+        outcomes(&answer(200, body.to_string()), 2).map(|mut all| all.drain(..1).collect())
+    }
+
+    #[track_caller]
+    fn check(result: Value, expected: &str) {
+        let outcome = item(result.clone()).unwrap().remove(0);
+        let name = format!("{outcome:?}");
+        assert!(name.starts_with(expected), "{result} gave {name}");
+    }
+
+    fn fault(status: u16, kind: &str, reason: &str) -> Value {
+        json!({"status": status, "error": {"type": kind, "reason": reason}})
+    }
+
+    #[test]
+    fn items_fall_into_their_classes() {
+        check(json!({"status": 201}), "Indexed");
+        check(json!({"status": 200}), "Indexed");
+        check(json!({"status": 201, "failure_store": "not_applicable_or_unknown"}), "Indexed");
+        check(json!({"status": 201, "failure_store": "used"}), "Refused");
+        check(
+            fault(409, "version_conflict_engine_exception", "[x]: version conflict, document already exists"),
+            "Duplicate",
+        );
+        check(fault(400, "document_parsing_exception", "[1:5] failed to parse"), "Refused");
+        check(fault(400, "illegal_argument_exception", "Limit of total fields [1000] has been exceeded"), "Refused");
+        check(fault(400, "index_closed_exception", "closed"), "Refused");
+        check(
+            fault(
+                400,
+                "validation_exception",
+                "Validation Failed: 1: this action would add [2] shards, but this cluster currently has [1000]/[1000] maximum normal shards open;",
+            ),
+            "Retry",
+        );
+        check(
+            fault(400, "illegal_argument_exception", "Number of documents in the shard cannot exceed [2147483519]"),
+            "Retry",
+        );
+        check(fault(429, "es_rejected_execution_exception", "rejected execution of coordinating operation"), "Retry");
+        check(
+            fault(429, "cluster_block_exception", "index [x] blocked by: [TOO_MANY_REQUESTS/12/disk usage]"),
+            "Retry",
+        );
+        check(fault(403, "cluster_block_exception", "index [x] blocked by: [FORBIDDEN/8/index write (api)]"), "Retry");
+        check(fault(403, "security_exception", "action [indices:data/write/bulk[s]] is unauthorized"), "Retry");
+        check(
+            fault(404, "index_not_found_exception", "no such index [logs] and [action.auto_create_index] is [false]"),
+            "Retry",
+        );
+        check(fault(503, "unavailable_shards_exception", "primary shard is not active"), "Retry");
+        check(json!({"status": 418}), "Retry");
+    }
+
+    #[test]
+    fn reasons_name_the_cause_once_and_are_short() {
+        let parsing = json!({"status": 400, "error": {
+            "type": "document_parsing_exception", "reason": "[1:9] failed to parse field [timestamp]",
+            "caused_by": {"reason": "failed to parse date field [x]", "caused_by": {"reason": "failed to parse date field [x]"}},
+        }});
+        let outcome = item(parsing).unwrap().remove(0);
+        let reason =
+            "document_parsing_exception: [1:9] failed to parse field [timestamp]: failed to parse date field [x]";
+        assert_eq!(outcome, Outcome::Refused { status: 400, reason: reason.into() });
+        let Outcome::Refused { reason, .. } = item(fault(400, "x", &"é".repeat(9000))).unwrap().remove(0) else {
+            panic!()
+        };
+        assert_eq!(reason.chars().count(), LONGEST_REASON + 1);
+    }
+
+    #[test]
+    fn credentials_that_may_write_nothing_are_unauthorized() {
+        let denied =
+            json!({"create": fault(403, "security_exception", "no permissions for [indices:data/write/bulk]")});
+        let body = json!({"errors": true, "items": [denied, denied]}).to_string();
+        assert!(matches!(outcomes(&answer(200, body), 2), Err(WriteError::Unauthorized(_))));
+        let blocked = json!({"create": fault(403, "cluster_block_exception", "blocked")});
+        let body = json!({"errors": true, "items": [blocked]}).to_string();
+        assert!(matches!(outcomes(&answer(200, body), 1).unwrap()[0], Outcome::Retry { status: 403, .. }));
+    }
+
+    #[test]
+    fn requests_fall_into_their_classes() {
+        let own = |status: u16| {
+            let body = json!({"error": {"type": "some_exception", "reason": "why"}, "status": status});
+            request_error(&answer(status, body.to_string()))
+        };
+        assert!(matches!(own(400), WriteError::Refused(_)));
+        assert!(matches!(own(401), WriteError::Unauthorized(_)));
+        assert!(matches!(own(403), WriteError::Unauthorized(_)));
+        assert!(matches!(own(404), WriteError::Unavailable(_)));
+        assert!(matches!(own(413), WriteError::TooLarge(_)));
+        assert!(matches!(own(429), WriteError::Unavailable(_)));
+        assert!(matches!(own(503), WriteError::Unavailable(_)));
+        let blocked = json!({"error": {"type": "cluster_block_exception", "reason": "blocked by: [FORBIDDEN/6/cluster read-only (api)]"}});
+        assert!(matches!(request_error(&answer(403, blocked.to_string())), WriteError::Unavailable(_)));
+    }
+
+    #[test]
+    fn what_is_not_elasticsearch_never_refuses_a_record() {
+        let page = "<html>400 The plain HTTP request was sent to HTTPS port</html>";
+        for status in [200, 301, 400, 404, 405] {
+            let error = outcomes(&answer(status, page), 1).unwrap_err();
+            assert!(matches!(&error, WriteError::Unavailable(text) if text.contains("is the URL right")), "{error}");
+        }
+        assert!(matches!(outcomes(&answer(413, page), 1), Err(WriteError::TooLarge(_))));
+        assert!(matches!(outcomes(&answer(401, page), 1), Err(WriteError::Unauthorized(_))));
+        assert!(matches!(outcomes(&answer(502, page), 1), Err(WriteError::Unavailable(_))));
+        let short = json!({"errors": false, "items": []}).to_string();
+        assert!(matches!(outcomes(&answer(200, short), 1), Err(WriteError::Unavailable(_))));
+    }
+}
