@@ -141,6 +141,33 @@ pub struct AlertRuleSpec {
     pub suspend: bool,
 }
 
+impl Default for AlertRuleSpec {
+    fn default() -> Self {
+        Self {
+            name: None,
+            query: None,
+            expr: None,
+            logs: None,
+            operator: None,
+            threshold: None,
+            resolve_threshold: None,
+            duration: default_window(),
+            hold: Duration::default(),
+            keep_firing_for: Duration::default(),
+            interval: default_interval(),
+            eval_delay: Duration::default(),
+            no_data: NoData::default(),
+            labels: BTreeMap::new(),
+            annotations: BTreeMap::new(),
+            notify: Vec::new(),
+            group: None,
+            silences: Vec::new(),
+            tests: Vec::new(),
+            suspend: false,
+        }
+    }
+}
+
 fn default_window() -> Duration {
     Duration::from_secs(300)
 }

@@ -9,6 +9,7 @@
 
 mod alert_rule;
 pub mod classic;
+pub mod convert;
 mod dashboard;
 mod generate;
 mod log_pipeline;

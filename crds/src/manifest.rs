@@ -10,11 +10,11 @@ use std::sync::Arc;
 use crate::{Object, ObjectKey};
 
 mod document;
-mod scalar;
-mod schema;
+pub(crate) mod scalar;
+pub(crate) mod schema;
 mod split;
 mod suggest;
-mod tree;
+pub(crate) mod tree;
 
 use tree::{Content, Node, Position};
 
@@ -70,10 +70,10 @@ struct Source {
 
 /// Something wrong, before it is known in which object.
 #[derive(Debug, Clone)]
-struct Finding {
-    at: Position,
-    path: String,
-    message: String,
+pub(crate) struct Finding {
+    pub(crate) at: Position,
+    pub(crate) path: String,
+    pub(crate) message: String,
 }
 
 impl Located<Object> {
@@ -83,14 +83,17 @@ impl Located<Object> {
         self.problem_at(self.source.node.nearest(path).at, path, message)
     }
 
-    /// A problem with one character of a text, counted from 1. Its position is exact where the text stands in the file
-    /// as it is; where it is folded or escaped, it is that of the text.
+    /// A problem with one character of a text, its line and column counted from 1. Its position is exact where the
+    /// text stands in the file as it is; where it is folded or escaped, it is that of the text.
     #[must_use]
-    pub fn problem_within(&self, path: &str, column: usize, message: String) -> Problem {
+    pub fn problem_within(&self, path: &str, line: usize, column: usize, message: String) -> Problem {
         let node = self.source.node.nearest(path);
         let mut at = node.at;
-        if let Content::Scalar(tree::Scalar { verbatim: Some(offset), text, .. }) = &node.content {
-            at.column += offset + column.saturating_sub(1).min(text.chars().count());
+        if let Content::Scalar(tree::Scalar { verbatim: Some(start), text, .. }) = &node.content
+            && let Some(length) = text.lines().nth(line.saturating_sub(1)).map(|line| line.chars().count())
+        {
+            at.line = start.line + line - 1;
+            at.column = start.column + column.saturating_sub(1).min(length);
         }
         self.problem_at(at, path, message)
     }
@@ -110,34 +113,40 @@ impl Located<Object> {
 #[must_use]
 pub fn parse(text: &str) -> Parsed {
     let mut parsed = Parsed::default();
-    if text.len() > MAX_BYTES {
-        let message = format!("the file has {} bytes, and may have {MAX_BYTES}: split it", text.len());
-        parsed.problems.push(Problem { line: 1, column: 1, path: String::new(), message, object: None });
-        return parsed;
-    }
-    let mut budget = MAX_NODES;
-    for piece in split::pieces(text) {
-        let mut findings = Vec::new();
-        for node in tree::load(&piece.text, piece.first_line, &mut budget, &mut findings) {
-            // What was found while a document was read belongs to it, and it must not be loaded.
-            let found = std::mem::take(&mut findings);
-            document::read(node, found, &mut parsed);
-        }
-        parsed.problems.extend(findings.into_iter().map(|finding| finding.of(None)));
-    }
+    let broken = documents(text, |node, found| document::read(node, found, &mut parsed));
+    parsed.problems.extend(broken.into_iter().map(|finding| finding.of(None)));
     parsed.problems.sort_by(|a, b| (a.line, a.column, &a.path).cmp(&(b.line, b.column, &b.path)));
     parsed
 }
 
+/// Hands over each document of a file with what was wrong in it, and gives what made others unreadable.
+pub(crate) fn documents(text: &str, mut each: impl FnMut(Node, Vec<Finding>)) -> Vec<Finding> {
+    if text.len() > MAX_BYTES {
+        let message = format!("the file has {} bytes, and may have {MAX_BYTES}: split it", text.len());
+        return vec![Finding { at: Position { line: 1, column: 1 }, path: String::new(), message }];
+    }
+    let mut budget = MAX_NODES;
+    let mut broken = Vec::new();
+    for piece in split::pieces(text) {
+        let mut findings = Vec::new();
+        for node in tree::load(&piece.text, piece.first_line, &mut budget, &mut findings) {
+            // What was found while a document was read belongs to it, and it must not be loaded.
+            each(node, std::mem::take(&mut findings));
+        }
+        broken.append(&mut findings);
+    }
+    broken
+}
+
 impl Finding {
-    fn of(self, object: Option<ObjectKey>) -> Problem {
+    pub(crate) fn of(self, object: Option<ObjectKey>) -> Problem {
         let Self { at, path, message } = self;
         Problem { line: at.line, column: at.column, path, message, object }
     }
 }
 
 /// `path` and the key or index that comes next.
-fn join(path: &str, step: &str) -> String {
+pub(crate) fn join(path: &str, step: &str) -> String {
     match (path, step) {
         ("", step) | (step, "") => step.to_owned(),
         (path, index) if index.starts_with('[') => format!("{path}{index}"),

@@ -16,6 +16,10 @@ pub(crate) const HOST_PORT: &str = r"^([a-zA-Z0-9._-]+|\[[0-9a-fA-F:.]+\]):[0-9]
 pub(crate) const URL: &str = r"^https?://[^\s/?#]+([/?#]\S*)?$";
 /// An e-mail address, with or without a name before it.
 pub(crate) const E_MAIL: &str = r"^([^<>\r\n]*<)?[^\s<>@]+@[^\s<>@]+>?$";
+/// A Kafka broker as clients take it: the port may be left out.
+pub(crate) const BROKER: &str = r"^([a-zA-Z0-9._-]+|\[[0-9a-fA-F:.]+\])(:[0-9]{1,5})?$";
+/// The path of metrics in text, which is not for choice.
+pub(crate) const METRICS_PATH: &str = "^/metrics/?$";
 /// A Kafka topic.
 pub(crate) const TOPIC: &str = "^[a-zA-Z0-9._-]+$";
 /// An Elasticsearch index.
@@ -29,12 +33,14 @@ pub(crate) const DURATION: &str = "^(0|([0-9]+w)?([0-9]+d)?([0-9]+h)?([0-9]+m)?(
 /// A number of bytes.
 pub(crate) const BYTE_SIZE: &str = "^[0-9]+(k|M|G|T|Ki|Mi|Gi|Ti)?$";
 
-const WORDS: [(&str, &str); 13] = [
+const WORDS: [(&str, &str); 15] = [
     (METRIC_NAME, "the name of a metric: letters, digits, `_` and `:`, not beginning with a digit"),
     (ANY_METRIC_NAME, "the name of a metric: letters, digits, `_`, `:` and `.`, not beginning with a digit"),
     (LABEL_NAME, "the name of a label: letters, digits and `_`, not beginning with a digit"),
     (LOG_KEY, "a part of a log: level, service, host, message, tags.<key> or fields.<key>"),
     (HOST_PORT, "host:port, such as kafka:9092"),
+    (BROKER, "host:port or host, such as kafka:9092"),
+    (METRICS_PATH, "/metrics, where Taffrail serves them"),
     (URL, "an address such as http://host:9200"),
     (E_MAIL, "an e-mail address"),
     (TOPIC, "the name of a topic: letters, digits, `.`, `_` and `-`"),

@@ -99,7 +99,7 @@ fn kind_of(node: &Node) -> Result<Kind, Finding> {
     let Some(kind) = KINDS.into_iter().find(|kind| kind.to_string() == name) else {
         let hint = match did_you_mean(name, known.iter().map(String::as_str)) {
             Some(name) => format!("did you mean {name}?"),
-            None => format!("there is {}", known.join(", ")),
+            None => format!("known are {}", known.join(", ")),
         };
         return Err(finding(kind_node, "kind", format!("Taffrail knows no kind `{name}`; {hint}")));
     };

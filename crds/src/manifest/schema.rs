@@ -5,8 +5,13 @@ use std::collections::BTreeMap;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
 };
+use kube::core::schema::StructuralSchemaRewriter;
 use regex::Regex;
 use saphyr_parser::ScalarStyle;
+use schemars::JsonSchema;
+use schemars::generate::SchemaSettings;
+use schemars::transform::AddNullable;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Number, Value};
 
 use super::scalar::Meaning;
@@ -54,6 +59,37 @@ struct Bounds<T> {
 }
 
 impl Schema {
+    /// The schema of a Rust type, made as those of the kinds are.
+    pub(crate) fn of<T: JsonSchema>() -> Option<Self> {
+        let settings = SchemaSettings::openapi3().with(|settings| {
+            settings.inline_subschemas = true;
+            settings.meta_schema = None;
+        });
+        let schema = settings
+            .with_transform(AddNullable::default())
+            .with_transform(StructuralSchemaRewriter)
+            .into_generator()
+            .into_root_schema_for::<T>();
+        Self::new(&serde_json::from_value(schema.to_value()).ok()?)
+    }
+
+    /// A value of the schema's type, where the tree is right.
+    pub(crate) fn read<T: DeserializeOwned>(&self, node: &Node, path: &str, findings: &mut Vec<Finding>) -> Option<T> {
+        let mut found = Vec::new();
+        let value = self.check(node, path, &mut found);
+        let read = match value {
+            Some(value) if found.is_empty() => serde_json::from_value(value).map_err(|error| error.to_string()),
+            _ => Err("there is nothing here".to_owned()),
+        };
+        if let Err(message) = &read
+            && found.is_empty()
+        {
+            found.push(Finding { at: node.at, path: path.to_owned(), message: message.clone() });
+        }
+        findings.append(&mut found);
+        read.ok()
+    }
+
     /// Makes a schema ready; `None` where it is not structural or a pattern is wrong, which tests rule out.
     pub(crate) fn new(props: &JSONSchemaProps) -> Option<Self> {
         let kind = match props.type_.as_deref() {
@@ -156,7 +192,7 @@ impl Schema {
                         None if self.properties.is_empty() => "unknown field; there is nothing to set here".to_owned(),
                         None => {
                             let known: Vec<_> = self.properties.keys().map(String::as_str).collect();
-                            format!("unknown field; there is {}", known.join(", "))
+                            format!("unknown field; known here: {}", known.join(", "))
                         }
                     };
                     found.findings.push(Finding { at: *at, path, message });

@@ -44,9 +44,8 @@ pub(crate) struct Scalar {
     pub(crate) text: String,
     pub(crate) meaning: Meaning,
     pub(crate) style: ScalarStyle,
-    /// How far behind the node's position the text begins, where it stands in the file as it is: on one line and
-    /// without escapes.
-    pub(crate) verbatim: Option<usize>,
+    /// Where the text begins, where it stands in the file as it is: on one line without escapes, or as a literal block.
+    pub(crate) verbatim: Option<Position>,
 }
 
 impl Node {
@@ -283,11 +282,15 @@ impl<'a> Loader<'a, '_> {
                 Meaning::Text
             }
         };
+        let Position { line, column } = self.position(span);
         let length = text.chars().count();
         let one_line = span.start.line() == span.end.line();
         let verbatim = match style {
-            ScalarStyle::Plain if one_line => Some(0),
-            ScalarStyle::SingleQuoted | ScalarStyle::DoubleQuoted if one_line && span.len() == length + 2 => Some(1),
+            ScalarStyle::Plain if one_line => Some(Position { line, column }),
+            ScalarStyle::SingleQuoted | ScalarStyle::DoubleQuoted if one_line && span.len() == length + 2 => {
+                Some(Position { line, column: column + 1 })
+            }
+            ScalarStyle::Literal => Some(Position { line, column }),
             _ => None,
         };
         Scalar { text, meaning, style, verbatim }
