@@ -1,13 +1,11 @@
 //! Takes derived metrics from ingestion to the metrics store of the same process.
 
-use std::sync::Arc;
-
 use async_trait::async_trait;
 use taffrail_ingestion::{DeltaBatch, DeltaKind, MetricsSink, PushError};
 use taffrail_metrics::{Delta, Kind, Origin, Store};
 
 /// The metrics store, as ingestion sees it.
-pub(crate) struct LocalMetrics(pub(crate) Arc<Store>);
+pub(crate) struct LocalMetrics(pub(crate) Store);
 
 #[async_trait]
 impl MetricsSink for LocalMetrics {
@@ -30,7 +28,7 @@ impl MetricsSink for LocalMetrics {
             .collect();
         let pushed = self
             .0
-            .push(taffrail_metrics::DeltaBatch { origin, samples })
+            .push(&taffrail_metrics::DeltaBatch { origin, samples })
             .map_err(|error| PushError::Unavailable(error.to_string()))?;
         if let Some((_, reason)) = pushed.reasons.first() {
             tracing::warn!(refused = pushed.refused, %reason, "the metrics store refused samples derived from logs");

@@ -12,20 +12,18 @@ use taffrail_dashboard::Config;
 use taffrail_ingestion::IngestionMetrics;
 use taffrail_logstore::EmbeddedStore;
 use taffrail_logstore::embedded::EmbeddedOptions;
-use taffrail_metrics::{Store, StoreOptions};
+use taffrail_metrics::{Options, Store};
 use taffrail_query::MetricsEngine;
 use taffrail_rules::{RuleWorker, RuleWorkerConfig, SystemClock};
 use taffrail_runtime::{Board, Kind, Object, ObjectDirectory, Telemetry, http, start_logging, stop_signal};
 use tokio_util::sync::CancellationToken;
 
+use crate::classic::Classic;
 use crate::metrics_bridge::LocalMetrics;
 use crate::pipelines::{Pipelines, Stores};
 
 /// How long the embedded store keeps logs where no pipeline says how long.
 const LOG_RETENTION: Duration = Duration::from_secs(7 * 86_400);
-
-/// How long metrics are kept.
-const METRIC_RETENTION: Duration = Duration::from_secs(15 * 86_400);
 
 /// The longest that stopping may take; what is not done by then is done at the next start.
 const STOP_WITHIN: Duration = Duration::from_millis(1_900);
@@ -41,12 +39,12 @@ pub(crate) struct Args {
     /// Folder for logs, metrics and state
     #[arg(long, default_value = "taffrail-data")]
     data: PathBuf,
-    /// Address of the page and the REST API
-    #[arg(long, default_value = "127.0.0.1:8080")]
-    listen: SocketAddr,
-    /// Address of the metrics API
-    #[arg(long, default_value = "127.0.0.1:9090")]
-    metrics_listen: SocketAddr,
+    /// Address of the page and the REST API [default: 127.0.0.1:8080, or the port of the classic configuration]
+    #[arg(long)]
+    listen: Option<SocketAddr>,
+    /// Address of the metrics API [default: 127.0.0.1:9090, or the port of the classic configuration]
+    #[arg(long)]
+    metrics_listen: Option<SocketAddr>,
     /// Address of the http source
     #[arg(long, default_value = "127.0.0.1:8081")]
     http_listen: SocketAddr,
@@ -73,17 +71,19 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
 
 async fn serve(args: Args) -> anyhow::Result<ExitCode> {
     let started = Instant::now();
-    let listener = http::bind(args.listen, "page and the REST API", "--listen").await?;
-    let metrics_listener = http::bind(args.metrics_listen, "metrics API", "--metrics-listen").await?;
+    let classic = args.config.as_deref().map(Classic::read).transpose()?;
+    let settings = Settings::new(&args, classic.as_ref());
+    let listener = http::bind(settings.page, "page and the REST API", "--listen").await?;
+    let metrics_listener = http::bind(settings.metrics, "metrics API", "--metrics-listen").await?;
     std::fs::create_dir_all(&args.data).with_context(|| format!("can't make the folder {}", args.data.display()))?;
 
     let telemetry = Telemetry::default();
     let board = Board::new();
     let stop = CancellationToken::new();
-    let watching = load_objects(&args, &board, &stop)?;
+    let watching = load_objects(&args, classic, &board, &stop)?;
 
-    let (logs, metrics) = open_stores(&args.data, &board)?;
-    let engine: Arc<dyn MetricsEngine> = metrics.clone();
+    let (logs, metrics) = open_stores(&args.data, &board, settings.metric_retention, &telemetry)?;
+    let engine: Arc<dyn MetricsEngine> = Arc::new(metrics.clone());
     let rules = RuleWorker::start(RuleWorkerConfig {
         board: board.clone(),
         engine: engine.clone(),
@@ -118,7 +118,7 @@ async fn serve(args: Args) -> anyhow::Result<ExitCode> {
     let metrics_routes = taffrail_metrics::router(metrics.clone(), telemetry.clone()).merge(health());
     let metrics_api = tokio::spawn(http::serve(metrics_listener, metrics_routes, stop.clone()));
 
-    announce(&args.listen, &args.metrics_listen, &args.http_listen, &args.data, started.elapsed());
+    announce(&settings.page, &settings.metrics, &args.http_listen, &args.data, started.elapsed());
     let signal = stop_signal().await.context("can't wait for signals")?;
     tracing::info!(signal, "stopping");
     stop.cancel();
@@ -137,10 +137,35 @@ async fn serve(args: Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// What the command line says, or else the classic configuration, or else is usual.
+struct Settings {
+    page: SocketAddr,
+    metrics: SocketAddr,
+    metric_retention: Duration,
+}
+
+impl Settings {
+    fn new(args: &Args, classic: Option<&Classic>) -> Self {
+        let config = classic.map(|classic| classic.config().clone()).unwrap_or_default();
+        let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        Self {
+            page: args.listen.unwrap_or_else(|| local(config.dashboard.port)),
+            metrics: args.metrics_listen.unwrap_or_else(|| local(config.metrics.port)),
+            metric_retention: Duration::from_secs(u64::from(config.metrics.retention_days) * 86_400),
+        }
+    }
+}
+
 /// Puts the objects on the board that the command line names, and keeps them there as the files say.
-fn load_objects(args: &Args, board: &Board, stop: &CancellationToken) -> anyhow::Result<tokio::task::JoinHandle<()>> {
-    if let Some(config) = &args.config {
-        return crate::classic::load(config, board, stop);
+fn load_objects(
+    args: &Args,
+    classic: Option<Classic>,
+    board: &Board,
+    stop: &CancellationToken,
+) -> anyhow::Result<tokio::task::JoinHandle<()>> {
+    if let Some(mut classic) = classic {
+        classic.load(board);
+        return Ok(tokio::spawn(classic.watch(board.clone(), stop.clone())));
     }
     if args.paths.is_empty() {
         for object in crate::defaults::objects(!std::io::stdin().is_terminal())? {
@@ -156,16 +181,21 @@ fn load_objects(args: &Args, board: &Board, stop: &CancellationToken) -> anyhow:
     Ok(tokio::spawn(directory.watch(stop.clone())))
 }
 
-fn open_stores(data: &Path, board: &Board) -> anyhow::Result<(Arc<EmbeddedStore>, Arc<Store>)> {
+fn open_stores(
+    data: &Path,
+    board: &Board,
+    retention: Duration,
+    telemetry: &Telemetry,
+) -> anyhow::Result<(Arc<EmbeddedStore>, Store)> {
     // Pipelines share the store; the one that wants to keep logs longest decides.
     let wanted = board.list(Kind::LogPipeline).into_iter().filter_map(|entry| match entry.object {
         Object::LogPipeline(pipeline) => pipeline.spec.sink.embedded.as_ref().map(|sink| sink.retention.0),
         _ => None,
     });
-    let retention = wanted.max().unwrap_or(LOG_RETENTION);
-    let logs = EmbeddedStore::open(&data.join("logs"), EmbeddedOptions { retention })
+    let log_options = EmbeddedOptions { retention: wanted.max().unwrap_or(LOG_RETENTION) };
+    let logs = EmbeddedStore::open(&data.join("logs"), log_options)
         .with_context(|| format!("can't open the logs in {}", data.display()))?;
-    let metrics = Store::open(&data.join("metrics"), StoreOptions { retention: METRIC_RETENTION, ..Default::default() })
+    let metrics = Store::open(&data.join("metrics"), Options { retention, ..Options::default() }, telemetry)
         .with_context(|| format!("can't open the metrics in {}", data.display()))?;
     Ok((logs, metrics))
 }
