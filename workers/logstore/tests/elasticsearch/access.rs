@@ -1,0 +1,69 @@
+//! Who we are, and whom we trust.
+
+use reqwest::Url;
+use taffrail_logstore::elasticsearch::{Auth, ElasticsearchOptions, ElasticsearchStore, OptionsError};
+use taffrail_logstore::q::Query;
+use taffrail_logstore::{LogStore, Outcome, SearchError, SearchRequest, TimeSpan, WriteError};
+
+use crate::support::{NOON, Scratch, plain, variable};
+
+fn secured(scratch: &Scratch, auth: Auth) -> ElasticsearchOptions {
+    let url = Url::parse(&variable("TAFFRAIL_TEST_ELASTICSEARCH_TLS")).unwrap();
+    let ca = std::fs::read(variable("TAFFRAIL_TEST_ELASTICSEARCH_CA")).unwrap();
+    ElasticsearchOptions { auth, ca: Some(ca), ..ElasticsearchOptions::new(vec![url], &scratch.index) }
+}
+
+fn basic(password: &str) -> Auth {
+    Auth::Basic { user: "elastic".into(), password: password.into() }
+}
+
+#[tokio::test]
+async fn passwords_and_keys_are_accepted_over_tls() {
+    let scratch = Scratch::new("tls");
+    let key = Auth::ApiKey("dGVzdGlkOnRlc3RrZXk=".into());
+    for (id, auth) in [("by-password", basic("changeme")), ("by-key", key)] {
+        let store = ElasticsearchStore::new(secured(&scratch, auth)).unwrap();
+        assert_eq!(store.write(&[plain(id, NOON)]).await.unwrap(), [Outcome::Indexed]);
+    }
+    scratch.refresh().await;
+    assert_eq!(scratch.find("*").await, ["by-password", "by-key"]);
+}
+
+#[tokio::test]
+async fn wrong_credentials_can_be_replaced_while_running() {
+    let scratch = Scratch::new("credentials");
+    let store = ElasticsearchStore::new(secured(&scratch, basic("wrong"))).unwrap();
+    let error = store.write(&[plain("a", NOON)]).await.unwrap_err();
+    assert!(matches!(error, WriteError::Unauthorized(_)), "{error}");
+    assert!(!error.to_string().contains("wrong"), "{error}");
+    let request = SearchRequest { query: Query::All, span: TimeSpan::default(), limit: 1, cursor: None };
+    let error = store.search(&request).await.unwrap_err();
+    assert!(matches!(&error, SearchError::Unavailable(text) if text.contains("credentials")), "{error}");
+    store.set_auth(&basic("changeme")).unwrap();
+    assert_eq!(store.write(&[plain("a", NOON)]).await.unwrap(), [Outcome::Indexed]);
+    store.set_auth(&Auth::None).unwrap();
+    let error = store.write(&[plain("b", NOON)]).await.unwrap_err();
+    assert!(matches!(error, WriteError::Unauthorized(_)), "{error}");
+}
+
+#[tokio::test]
+async fn an_unknown_authority_is_named_as_the_trouble() {
+    let scratch = Scratch::new("no-ca");
+    let options = ElasticsearchOptions { ca: None, ..secured(&scratch, basic("changeme")) };
+    let store = ElasticsearchStore::new(options.clone()).unwrap();
+    let error = store.write(&[plain("a", NOON)]).await.unwrap_err();
+    assert!(matches!(&error, WriteError::Unavailable(text) if text.contains("CA")), "{error}");
+    let trusting = ElasticsearchOptions { insecure_skip_verify: true, ..options };
+    let store = ElasticsearchStore::new(trusting).unwrap();
+    assert_eq!(store.write(&[plain("a", NOON)]).await.unwrap(), [Outcome::Indexed]);
+}
+
+#[test]
+fn a_broken_authority_is_refused_at_once() {
+    let url = Url::parse("https://127.0.0.1:1").unwrap();
+    for pem in ["", "no certificate", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {
+        let options = ElasticsearchOptions { ca: Some(pem.into()), ..ElasticsearchOptions::new(vec![url.clone()], "x") };
+        let error = ElasticsearchStore::new(options).err().unwrap();
+        assert!(matches!(error, OptionsError::Ca(_)), "{pem:?}: {error}");
+    }
+}

@@ -1,0 +1,123 @@
+//! What the tests share.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use reqwest::Url;
+use serde_json::{Value, json};
+use taffrail_logstore::elasticsearch::{ElasticsearchOptions, ElasticsearchStore};
+use taffrail_logstore::q::Query;
+use taffrail_logstore::{LogStore, Outcome, Record, SearchPage, SearchRequest, TimeSpan};
+
+/// 2024-08-16T12:00:00Z.
+pub const NOON: i64 = 1_723_809_600_000;
+pub const DAY: i64 = 86_400_000;
+
+pub fn variable(name: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| {
+        panic!("{name} is not set: these tests need a real Elasticsearch; run them by `cargo xtask test`, or start one by `cargo xtask servers`")
+    })
+}
+
+/// The node's address.
+pub fn address() -> Url {
+    Url::parse(&variable("TAFFRAIL_TEST_ELASTICSEARCH")).unwrap()
+}
+
+/// A name that no other test has.
+pub fn unique(name: &str) -> String {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
+    format!("t{time}-{}-{}-{name}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// A store on indices of its own, which go with it.
+pub struct Scratch {
+    pub index: String,
+    pub store: ElasticsearchStore,
+}
+
+impl Scratch {
+    pub fn new(name: &str) -> Self {
+        let index = unique(name);
+        let store = ElasticsearchStore::new(ElasticsearchOptions::new(vec![address()], &index)).unwrap();
+        Self { index, store }
+    }
+
+    /// Writes logs (`timestamp` is filled in from the time given), which must all be taken.
+    pub async fn write(&self, logs: &[(&str, i64, Value)]) {
+        let records: Vec<_> = logs.iter().map(|(id, time, log)| record(id, *time, log.clone())).collect();
+        let outcomes = self.store.write(&records).await.unwrap();
+        for (record, outcome) in records.iter().zip(outcomes) {
+            assert_eq!(outcome, Outcome::Indexed, "{record:?}");
+        }
+        self.refresh().await;
+    }
+
+    pub async fn refresh(&self) {
+        self.send("POST", "-*/_refresh", Value::Null).await;
+    }
+
+    /// Sends a request about the indices whose names begin with ours.
+    pub async fn send(&self, method: &str, path: &str, body: Value) -> Value {
+        request(method, &format!("{}{path}", self.index), body).await.1
+    }
+
+    /// The ids of the logs that a query finds, in order.
+    pub async fn find(&self, query: &str) -> Vec<String> {
+        let page = self.search(query, 1000, None).await;
+        assert_eq!(page.total, page.logs.len() as u64);
+        page.logs.into_iter().map(|log| log.id).collect()
+    }
+
+    pub async fn search(&self, query: &str, limit: usize, cursor: Option<String>) -> SearchPage {
+        let query = Query::parse(query).unwrap();
+        let request = SearchRequest { query, span: TimeSpan::default(), limit, cursor };
+        self.store.search(&request).await.unwrap()
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let index = self.index.clone();
+        // A destructor can't wait for the runtime that it is called in.
+        let cleaning = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                for path in [format!("{index}-*?expand_wildcards=all"), format!("_index_template/taffrail-{index}*")] {
+                    request("DELETE", &path, Value::Null).await;
+                }
+            });
+        });
+        let _ = cleaning.join();
+    }
+}
+
+/// Sends a request to the node.
+pub async fn request(method: &str, path: &str, body: Value) -> (u16, Value) {
+    let client = reqwest::Client::new();
+    let mut request = client.request(method.parse().unwrap(), address().join(path).unwrap());
+    if !body.is_null() {
+        request = request.json(&body);
+    }
+    let answer = request.send().await.unwrap();
+    (answer.status().as_u16(), answer.json().await.unwrap_or_default())
+}
+
+/// A record of a log, which gets the timestamp.
+pub fn record(id: &str, time: i64, mut log: Value) -> Record {
+    if log.get("timestamp").is_none() {
+        log["timestamp"] = rfc3339(time).into();
+    }
+    Record { id: id.to_owned(), timestamp: time, source: Bytes::from(log.to_string()) }
+}
+
+/// A plain record.
+pub fn plain(id: &str, time: i64) -> Record {
+    record(id, time, json!({"level": "info", "message": "hello", "service": "api", "host": "h", "tags": {}, "fields": {}}))
+}
+
+fn rfc3339(time: i64) -> String {
+    jiff::Timestamp::from_millisecond(time).unwrap().to_string()
+}
