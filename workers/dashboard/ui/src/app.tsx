@@ -1,10 +1,10 @@
 // The frame around every view: header, connection, and which view is shown.
 import type { JSX } from "preact";
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { AlertsPage } from "./alerts/page";
 import { BoardList } from "./dash/list";
 import { BoardPage } from "./dash/page";
-import { type Connection, checkHealth, get, getConnection, onConnection } from "./lib/api";
+import { type Connection, checkHealth, get, getConnection, onConnection, presentKey } from "./lib/api";
 import { usePolled } from "./lib/hooks";
 import { href, useRoute } from "./lib/route";
 import { type Theme, setTheme, useTheme } from "./lib/theme";
@@ -69,6 +69,29 @@ function Health({ connection }: { connection: Connection }): JSX.Element {
   );
 }
 
+/** Asks for the API key. */
+function SignIn(): JSX.Element {
+  const input = useRef<HTMLInputElement>(null);
+  const submit = (event: Event) => {
+    event.preventDefault();
+    const key = input.current?.value.trim();
+    if (key) presentKey(key);
+  };
+  return (
+    <form class="sign-in" onSubmit={submit}>
+      <h1>This Taffrail asks for an API key</h1>
+      <label>
+        API key
+        <input ref={input} type="password" autocomplete="off" autofocus />
+      </label>
+      <button type="submit" class="button primary">
+        Go on
+      </button>
+      <p class="dim">It is kept until this tab is closed. If you have just given one, it was not accepted.</p>
+    </form>
+  );
+}
+
 export function App(): JSX.Element {
   const { path, params } = useRoute();
   const connection = useConnection();
@@ -114,7 +137,7 @@ export function App(): JSX.Element {
         </div>
       </header>
       <main id="main" tabIndex={-1} class={`view-${view} ${connection.downSince === null ? "" : "stale"}`}>
-        <View path={path} params={params} />
+        {connection.locked ? <SignIn /> : <View path={path} params={params} />}
       </main>
     </>
   );

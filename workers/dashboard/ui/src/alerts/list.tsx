@@ -82,24 +82,30 @@ export function AlertCard({ alert, at }: { alert: Alert; at: number }): JSX.Elem
       <LabelList labels={alert.labels} />
       {Object.entries(annotations).map(([key, text]) => (
         <p key={key} class="annotation">
-          <span class="dim">{key}</span> {text}
+          <span class="dim">{key}</span>{" "}
+          {/^https?:\/\/\S+$/.test(text) ? (
+            <a href={text} rel="noreferrer">
+              {text}
+            </a>
+          ) : (
+            text
+          )}
         </p>
       ))}
     </article>
   );
 }
 
-/** Alerts in one line each, for a panel. */
+/** Alerts in short, for a panel. */
 export function AlertLines({ alerts, at }: { alerts: Alert[]; at: number }): JSX.Element {
   return (
     <ul class="alert-lines">
       {sortAlerts(alerts).map((alert) => (
         <li key={alertKey(alert)}>
           <StateBadge state={alert.state} resolved={alert.state === "Inactive"} />
-          <span class="alert-line-text">
-            <strong>{alert.rule}</strong> <span class="dim">{alert.annotations.summary}</span>
-          </span>
+          <strong class="alert-line-rule">{alert.rule}</strong>
           <Condition value={alert.value} threshold={alert.threshold} operator={alert.operator} />
+          <span class="dim alert-line-text">{alert.annotations.summary}</span>
           <span class="dim alert-line-age">
             <Ago time={sinceOf(alert)} at={at} />
           </span>

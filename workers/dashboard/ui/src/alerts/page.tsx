@@ -3,7 +3,7 @@ import type { JSX } from "preact";
 import { get } from "../lib/api";
 import { formatValue } from "../lib/format";
 import { useNow, usePolled } from "../lib/hooks";
-import type { Alert, Problem, Rule, RuleSpec } from "../lib/types";
+import type { Alert, AlertState, Problem, Rule, RuleSpec } from "../lib/types";
 import { Ago, Empty, Failure, Loading, Problems, StateBadge } from "../parts/bits";
 import { AlertCard, alertKey, sortAlerts } from "./list";
 
@@ -61,13 +61,25 @@ function queryOf(spec: RuleSpec): string {
   return spec.logs ? `${spec.logs.function ?? "count"} of logs: ${spec.logs.q}` : "";
 }
 
-function severity(rule: Rule): number {
-  if (rule.ready === false) return 0;
-  return { Firing: 1, Error: 0, Pending: 2, Stalled: 3, NoData: 4, Inactive: 5 }[rule.status?.state ?? "Inactive"] ?? 5;
+/** A rule without a status is not broken: no worker has spoken of it yet. */
+function isBroken({ ready, status }: Rule): boolean {
+  return status?.state === "Error" || (ready === false && !!status);
+}
+
+const GRAVITY: Record<AlertState, number> = { Error: 0, Firing: 1, Pending: 2, Stalled: 3, NoData: 4, Inactive: 5 };
+
+function gravity(rule: Rule): number {
+  return isBroken(rule) ? 0 : (GRAVITY[rule.status?.state ?? "Inactive"] ?? 5);
+}
+
+function RuleState({ rule }: { rule: Rule }): JSX.Element {
+  if (rule.spec.suspend) return <span class="badge">Suspended</span>;
+  if (isBroken(rule)) return <StateBadge state="Error" />;
+  return rule.status ? <StateBadge state={rule.status.state ?? "Inactive"} /> : <span class="badge">Loading</span>;
 }
 
 function RuleTable({ rules, at }: { rules: Rule[]; at: number }): JSX.Element {
-  const sorted = [...rules].sort((a, b) => severity(a) - severity(b) || a.name.localeCompare(b.name));
+  const sorted = [...rules].sort((a, b) => gravity(a) - gravity(b) || a.name.localeCompare(b.name));
   const namespaces = new Set(rules.map((rule) => rule.namespace));
   return (
     <div class="table-box framed">
@@ -86,14 +98,15 @@ function RuleTable({ rules, at }: { rules: Rule[]; at: number }): JSX.Element {
         <tbody>
           {sorted.map((rule) => {
             const { spec, status } = rule;
-            const failed = rule.ready === false || status?.state === "Error";
             return (
               <tr key={`${rule.namespace} ${rule.name}`}>
-                <td>{spec.suspend ? <span class="badge">Suspended</span> : <StateBadge state={failed ? "Error" : (status?.state ?? "Inactive")} />}</td>
+                <td>
+                  <RuleState rule={rule} />
+                </td>
                 <td>
                   <strong>{rule.title ?? spec.name ?? rule.name}</strong>
                   {namespaces.size > 1 && <span class="dim"> {rule.namespace}</span>}
-                  {failed && rule.message && <p class="row-problem">{rule.message}</p>}
+                  {isBroken(rule) && rule.message && <p class="row-problem">{rule.message}</p>}
                 </td>
                 <td>
                   <code>{queryOf(spec)}</code>{" "}

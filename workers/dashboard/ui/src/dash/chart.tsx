@@ -11,7 +11,6 @@ import { type Frame, colorOf } from "./data";
 
 /** All charts of a page move their crosshairs together. */
 const SYNC = "board";
-const FONT = '11px system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif';
 const TIP_ROWS = 12;
 
 interface Props {
@@ -29,6 +28,9 @@ interface Tip {
   left: number;
   index: number;
 }
+
+/** Marks of an axis of bytes are at round numbers of KiB, MiB and so on. */
+const BINARY_STEPS = Array.from({ length: 50 }, (_, power) => 2 ** power);
 
 /** A lone value between gaps would be invisible as a line. */
 function lonePoints(u: uPlot, seriesIndex: number): number[] {
@@ -92,13 +94,16 @@ export function Chart({ frame, unit, thresholds, only, onZoom, onCursor }: Props
     let inside = false;
     const text = color("--text-3");
     const grid = { stroke: color("--grid"), width: 1 };
-    const axis: uPlot.Axis = { stroke: text, font: FONT, grid, ticks: { show: false }, gap: 6 };
+    // A canvas inherits no font.
+    const { fontSize, fontFamily } = getComputedStyle(document.documentElement);
+    const size = Number.parseFloat(fontSize) * 0.85;
+    const axis: uPlot.Axis = { stroke: text, font: `${size}px ${fontFamily}`, grid, ticks: { show: false }, gap: 6 };
     const fill = frame.series.length === 1 ? 0.14 : 0;
     const plot = new uPlot(
       {
         width,
         height,
-        padding: [8, 12, 0, 0],
+        padding: [8, 20, 0, 0],
         legend: { show: false },
         cursor: {
           sync: { key: SYNC, setSeries: false, filters: { pub: (type) => type === "mousemove" || type === "mouseleave", sub: () => true } },
@@ -108,11 +113,12 @@ export function Chart({ frame, unit, thresholds, only, onZoom, onCursor }: Props
         },
         scales: { x: { time: true }, y: { range: yRange(thresholds) } },
         axes: [
-          { ...axis, size: 26, space: 70, values: (_, marks, __, ___, step) => marks.map((mark) => axisTime(mark * 1000, step * 1000)) },
+          { ...axis, size: size * 2.4, space: size * 6.4, values: (_, marks, __, ___, step) => marks.map((mark) => axisTime(mark * 1000, step * 1000)) },
           {
             ...axis,
             space: 34,
-            size: (_, labels) => Math.max(36, ...(labels ?? []).map((label) => 12 + label.length * 6.5)),
+            ...(unit === "bytes" && { incrs: BINARY_STEPS }),
+            size: (_, labels) => Math.max(36, ...(labels ?? []).map((label) => 12 + label.length * size * 0.59)),
             values: (_, marks) => marks.map((mark) => formatValue(mark, unit)),
           },
         ],

@@ -3,8 +3,8 @@ import type { JSX } from "preact";
 import { get } from "../lib/api";
 import { usePolled } from "../lib/hooks";
 import { href } from "../lib/route";
-import type { DashboardEntry, Problem } from "../lib/types";
-import { Empty, Failure, Loading, Problems } from "../parts/bits";
+import type { DashboardEntry } from "../lib/types";
+import { Empty, Failure, Loading } from "../parts/bits";
 import { Icon } from "../parts/icons";
 
 const REFRESH_MS = 5000;
@@ -12,13 +12,13 @@ const REFRESH_MS = 5000;
 export function BoardList(): JSX.Element {
   const polled = usePolled(
     "dashboards",
-    (signal) => get<{ dashboards: DashboardEntry[]; problems?: Problem[] }>("dashboards", {}, signal),
+    (signal) => get<{ dashboards: DashboardEntry[] }>("dashboards", {}, signal),
     REFRESH_MS,
   );
   const boards = polled.data?.dashboards;
+  const alike = (name: string) => (boards?.filter((board) => board.name === name).length ?? 0) > 1;
   return (
     <div class="page">
-      <Problems problems={polled.data?.problems ?? []} of="dashboards" />
       <h1>Dashboards</h1>
       {polled.error && <Failure what="The dashboards could not be loaded" error={polled.error} retry={polled.reload} />}
       {!boards && !polled.error && <Loading />}
@@ -30,7 +30,7 @@ export function BoardList(): JSX.Element {
       <ul class="boards">
         {boards?.map((board) => (
           <li key={`${board.namespace} ${board.name}`}>
-            <a href={href(["dashboards", board.name])}>
+            <a href={href(["dashboards", alike(board.name) ? `${board.namespace}.${board.name}` : board.name])}>
               <Icon name="board" />
               <span class="board-title">{board.title ?? board.name}</span>
               <span class="dim">

@@ -99,7 +99,7 @@ export function Gauge({ panel, frame }: { panel: Panel; frame: Frame }): JSX.Ele
         const part = Math.min(1, Math.max(0, (value ?? 0) / bound));
         return (
           <figure class={`gauge ${severityOf(value, thresholds) ?? "calm"}`} key={`${series.query} ${series.name}`}>
-            <svg viewBox="0 0 120 96" role="img" aria-label={`${series.name}: ${formatValue(value, panel.unit)}`}>
+            <svg viewBox="2 3 116 86" role="img" aria-label={`${series.name}: ${formatValue(value, panel.unit)}`}>
               <path class="gauge-track" d={arc(0, 1, 46)} />
               {thresholds.map(({ value: from, severity }, at) => {
                 const start = Math.min(1, Math.max(0, from / bound));
@@ -107,11 +107,11 @@ export function Gauge({ panel, frame }: { panel: Panel; frame: Frame }): JSX.Ele
                 return start < end ? <path key={from} class={`gauge-zone zone-${severity ?? "warning"}`} d={arc(start, end, 54.5)} /> : null;
               })}
               {part > 0 && <path class="gauge-value" d={arc(0, part, 46)} />}
-              <text class="gauge-number" x="60" y="66" text-anchor="middle">
+              <text class="gauge-number" x="60" y="67" text-anchor="middle">
                 {formatValue(value, panel.unit)}
               </text>
             </svg>
-            {(frame.series.length > 1 || panel.queries?.[0]?.legend) && <figcaption>{series.name}</figcaption>}
+            {frame.series.length > 1 && <figcaption>{series.name}</figcaption>}
           </figure>
         );
       })}

@@ -38,7 +38,7 @@ function Board({ board, params }: { board: Dashboard; params: URLSearchParams })
   const range = rangeOf(params, fallback);
   const choices = useChoices(spec.variables ?? [], params);
   const [round, setRound] = useState(0);
-  const own = spec.refresh ?? "10s";
+  const own = parseDuration(spec.refresh) === 0 ? "0" : (spec.refresh ?? "10s");
   const refreshText = params.get("refresh") ?? own;
   const refresh = range.kind === "relative" ? (parseDuration(refreshText) ?? 10_000) : 0;
   const setRange = (next: Range) => setParams(rangeParams(next, fallback));

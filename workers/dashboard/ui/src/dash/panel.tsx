@@ -19,7 +19,7 @@ import { type Values, substitute } from "./vars";
 const HEIGHTS: Record<PanelType, number> = {
   timeseries: 7,
   stat: 3,
-  gauge: 4,
+  gauge: 3,
   bar: 7,
   table: 7,
   heatmap: 7,
@@ -49,7 +49,7 @@ export function PanelView({ panel, context }: Props): JSX.Element {
   const title = panel.title === undefined ? undefined : substitute(panel.title, context.values, "text");
   const size = { "--columns": Math.min(12, Math.max(1, panel.width ?? 6)), "--rows": Math.max(1, panel.height ?? HEIGHTS[type]) };
   return (
-    <section ref={ref} class={`panel panel-${type}`} style={size} aria-label={title ?? type}>
+    <section ref={ref} class={`panel panel-${type} ${(panel.width ?? 6) <= 4 ? "narrow" : ""}`} style={size} aria-label={title ?? type}>
       <Body panel={panel} type={type} title={title} context={context} seen={seen} />
     </section>
   );

@@ -19,18 +19,20 @@ export type Params = Record<string, string | number | undefined>;
 
 const TIMEOUT_MS = 30_000;
 
-/** The state of the connection: since when the API has not answered, or that it does. */
+/** The state of the connection: since when the API has not answered, and whether it wants to know who asks. */
 export interface Connection {
   downSince: number | null;
+  locked: boolean;
   version: string;
 }
 
-let connection: Connection = { downSince: null, version: "" };
+let connection: Connection = { downSince: null, locked: false, version: "" };
 let clockOffset = 0;
 const listeners = new Set<(connection: Connection) => void>();
 
-function setConnection(next: Connection): void {
-  if (next.downSince === connection.downSince && next.version === connection.version) return;
+function setConnection(change: Partial<Connection>): void {
+  const next = { ...connection, ...change };
+  if (next.downSince === connection.downSince && next.locked === connection.locked && next.version === connection.version) return;
   connection = next;
   for (const listener of listeners) listener(connection);
 }
@@ -50,6 +52,26 @@ export function now(): number {
   return Date.now() + clockOffset;
 }
 
+const KEY = "taffrail-api-key";
+
+function apiKey(): string | null {
+  try {
+    return sessionStorage.getItem(KEY);
+  } catch {
+    return null;
+  }
+}
+
+/** Shows the key with all requests to come, until the tab is closed. */
+export function presentKey(key: string): void {
+  try {
+    sessionStorage.setItem(KEY, key);
+  } catch {
+    // Without storage there is no way to keep it; the page then goes on asking.
+  }
+  setConnection({ locked: false });
+}
+
 function address(path: string, params: Params): string {
   const url = new URL(`api/v1/${path}`, document.baseURI);
   for (const [key, value] of Object.entries(params)) {
@@ -60,7 +82,9 @@ function address(path: string, params: Params): string {
 
 function errorOf(status: number, body: unknown): ApiError {
   const error = (body as { error?: { code?: unknown; message?: unknown; column?: unknown } } | null)?.error;
-  const message = typeof error?.message === "string" ? error.message : `the server answered with status ${status}`;
+  const text = typeof error?.message === "string" ? error.message : `the server answered with status ${status}`;
+  // Whoever has typed a query knows what it is about.
+  const message = text.replace(/^parameter `(q|query)`: /, "");
   const code = typeof error?.code === "string" ? error.code : "";
   const written = /\bcolumn (\d+)/.exec(message)?.[1];
   const column = typeof error?.column === "number" ? error.column : written ? Number(written) : undefined;
@@ -69,16 +93,17 @@ function errorOf(status: number, body: unknown): ApiError {
 
 /** Asks the API. Fails with an `ApiError`, or as aborted when `signal` says so. */
 export async function get<T>(path: string, params: Params = {}, signal?: AbortSignal): Promise<T> {
+  const key = apiKey();
   const timeout = AbortSignal.timeout(TIMEOUT_MS);
   let response: Response;
   try {
     response = await fetch(address(path, params), {
-      headers: { accept: "application/json" },
+      headers: { accept: "application/json", ...(key !== null && { authorization: `Bearer ${key}` }) },
       signal: signal ? AbortSignal.any([signal, timeout]) : timeout,
     });
   } catch (error) {
     if (signal?.aborted) throw error;
-    setConnection({ ...connection, downSince: connection.downSince ?? Date.now() });
+    setConnection({ downSince: connection.downSince ?? Date.now() });
     throw new ApiError(0, timeout.aborted ? `no answer within ${TIMEOUT_MS / 1000} s` : "the server can't be reached");
   }
   let body: unknown = null;
@@ -90,7 +115,8 @@ export async function get<T>(path: string, params: Params = {}, signal?: AbortSi
   }
   // A gateway in front of a dead server answers, too.
   const gone = response.status >= 502 && response.status <= 504 && body === null;
-  setConnection({ ...connection, downSince: gone ? (connection.downSince ?? Date.now()) : null });
+  setConnection({ downSince: gone ? (connection.downSince ?? Date.now()) : null });
+  if (response.status === 401) setConnection({ locked: true });
   if (!response.ok) throw errorOf(response.status, body);
   return body as T;
 }
@@ -101,5 +127,5 @@ export async function checkHealth(): Promise<void> {
   // The server gives whole seconds: smaller differences say nothing.
   const difference = health.timestamp * 1000 + 500 - Date.now();
   clockOffset = Math.abs(difference) > 3000 ? difference : 0;
-  setConnection({ ...connection, version: health.version });
+  setConnection({ version: health.version });
 }

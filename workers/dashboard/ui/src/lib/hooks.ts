@@ -1,7 +1,7 @@
 // Hooks that several views use.
 import type { RefObject } from "preact";
 import { useCallback, useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
-import { type ApiError, getConnection, onConnection } from "./api";
+import { type ApiError, type Connection, getConnection, onConnection } from "./api";
 
 export interface Polled<T> {
   data: T | undefined;
@@ -45,10 +45,11 @@ export function usePolled<T>(key: string, load: (signal: AbortSignal) => Promise
       controller = undefined;
       again();
     };
-    let wasDown = getConnection().downSince !== null;
-    const stop = onConnection(({ downSince }) => {
-      if (wasDown && downSince === null) void run();
-      wasDown = downSince !== null;
+    const usable = ({ downSince, locked }: Connection) => downSince === null && !locked;
+    let wasUsable = usable(getConnection());
+    const stop = onConnection((connection) => {
+      if (!wasUsable && usable(connection)) void run();
+      wasUsable = usable(connection);
     });
     const shown = () => void run();
     document.addEventListener("visibilitychange", shown);

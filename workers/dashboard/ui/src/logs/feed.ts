@@ -121,6 +121,8 @@ export function useFeed(search: Search, interval: number): Feed {
   const [loadingMore, setLoadingMore] = useState(false);
   const [moreError, setMoreError] = useState<ApiError>();
   const answer = polled.data;
+  // Lines of another query must not stand below this one's error.
+  const stray = polled.error !== undefined && held.key !== key;
   const latest = useRef({ key, held, answer });
   latest.current = { key, held, answer };
 
@@ -148,7 +150,7 @@ export function useFeed(search: Search, interval: number): Feed {
   }, [key]);
 
   return {
-    rows: held.rows,
+    rows: stray ? [] : held.rows,
     total: answer?.page.total,
     histogram: answer?.histogram,
     histogramError: answer?.histogramError,

@@ -100,16 +100,14 @@ export function HistogramChart({ histogram, from, to, levels, onZoom }: Props): 
           onPointerCancel={cancel}
           onPointerLeave={() => setHover(undefined)}
         >
-          {[top, top / 2].map((mark) => {
+          {[top, top / 2].filter(Number.isInteger).map((mark) => {
             const y = bottom - (mark / top) * (bottom - 6);
             return (
               <g key={mark}>
                 <line class="grid-line" x1={LEFT} x2={width} y1={y} y2={y} />
-                {Number.isInteger(mark) && (
-                  <text class="axis-text" x={LEFT - 6} y={y + 3.5} text-anchor="end">
-                    {formatValue(mark)}
-                  </text>
-                )}
+                <text class="axis-text" x={LEFT - 6} y={y + 3.5} text-anchor="end">
+                  {formatValue(mark)}
+                </text>
               </g>
             );
           })}

@@ -76,7 +76,7 @@ export function LogsPage({ params }: { params: URLSearchParams }): JSX.Element {
           )}
         </span>
       </div>
-      {feed.histogram ? (
+      {wrong ? null : feed.histogram ? (
         <HistogramChart
           histogram={feed.histogram}
           from={feed.from}

@@ -98,7 +98,8 @@ function PipelineCard({ pipeline, at }: { pipeline: Pipeline; at: number }): JSX
   const accounted = PARTS.reduce((sum, [key]) => sum + (status[key] ?? 0), 0);
   const rate = useRate(pipeline.status ? consumed : undefined);
   const ready = status.conditions?.find(({ type }) => type === "Ready");
-  const isReady = pipeline.ready ?? (ready ? ready.status === "True" : undefined);
+  // Without a status nobody has spoken of it yet.
+  const isReady = ready ? ready.status === "True" : undefined;
   const reason = pipeline.message ?? ready?.message;
   return (
     <article class="pipeline">
