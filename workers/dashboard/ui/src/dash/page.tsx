@@ -9,6 +9,7 @@ import type { Dashboard } from "../lib/types";
 import { Empty, Failure, Loading } from "../parts/bits";
 import { Icon } from "../parts/icons";
 import { TimePicker } from "../parts/timepicker";
+import { layout } from "./layout";
 import { type Context, PanelView } from "./panel";
 import { ALL, useChoices } from "./vars";
 
@@ -103,9 +104,10 @@ function Board({ board, params }: { board: Dashboard; params: URLSearchParams })
         </Empty>
       ) : ready ? (
         <div class="grid">
-          {(spec.panels ?? []).map((panel, index) => (
-            <PanelView key={`${index} ${panel.type} ${panel.title}`} panel={panel} context={context} />
-          ))}
+          {layout(spec.panels ?? []).map((size, index) => {
+            const panel = spec.panels?.[index];
+            return panel && <PanelView key={`${index} ${panel.type} ${panel.title}`} panel={panel} size={size} context={context} />;
+          })}
         </div>
       ) : (
         <Loading />

@@ -12,21 +12,10 @@ import { Icon } from "../parts/icons";
 import { Markdown } from "../parts/markdown";
 import { type Frame, loadInstant, loadRange } from "./data";
 import { Heatmap } from "./heatmap";
+import type { Size } from "./layout";
 import { Bars, Gauge, Stat, Table } from "./numbers";
 import { Timeseries } from "./timeseries";
 import { type Values, substitute } from "./vars";
-
-const HEIGHTS: Record<PanelType, number> = {
-  timeseries: 7,
-  stat: 3,
-  gauge: 3,
-  bar: 7,
-  table: 7,
-  heatmap: 7,
-  logs: 8,
-  alerts: 5,
-  text: 3,
-};
 
 export interface Context {
   range: Range;
@@ -43,13 +32,12 @@ interface Props {
   context: Context;
 }
 
-export function PanelView({ panel, context }: Props): JSX.Element {
+export function PanelView({ panel, size, context }: Props & { size: Size }): JSX.Element {
   const type = panel.type ?? "timeseries";
   const [ref, seen] = useSeen<HTMLElement>();
   const title = panel.title === undefined ? undefined : substitute(panel.title, context.values, "text");
-  const size = { "--columns": Math.min(12, Math.max(1, panel.width ?? 6)), "--rows": Math.max(1, panel.height ?? HEIGHTS[type]) };
   return (
-    <section ref={ref} class={`panel panel-${type} ${(panel.width ?? 6) <= 4 ? "narrow" : ""}`} style={size} aria-label={title ?? type}>
+    <section ref={ref} class={`panel panel-${type} ${size.columns <= 4 ? "narrow" : ""}`} style={{ "--columns": size.columns, "--rows": size.rows }} aria-label={title ?? type}>
       <Body panel={panel} type={type} title={title} context={context} seen={seen} />
     </section>
   );
