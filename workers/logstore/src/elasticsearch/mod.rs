@@ -4,11 +4,13 @@
 //! under the record's id. The crate `elasticsearch` is the transport only: requests and answers are our own, so that
 //! bodies are neither copied nor parsed more than needed, and so that OpenSearch is served as well.
 
+mod apart;
 mod bulk;
 mod dialect;
 mod index;
 mod letters;
 mod nodes;
+mod numbers;
 mod options;
 mod outcome;
 mod page;
@@ -25,7 +27,9 @@ use crate::{
     DeadLetter, FieldSummary, Histogram, LogStore, Outcome, Record, SearchError, SearchPage, SearchRequest, TimeSpan,
     WriteError,
 };
+use dialect::Dialect;
 use nodes::Nodes;
+use numbers::Numbers;
 pub use options::{Auth, ElasticsearchOptions, OptionsError};
 use setup::Setup;
 
@@ -34,6 +38,7 @@ pub struct ElasticsearchStore {
     options: ElasticsearchOptions,
     nodes: Nodes,
     setup: Setup,
+    numbers: Numbers,
 }
 
 impl ElasticsearchStore {
@@ -44,7 +49,7 @@ impl ElasticsearchStore {
     pub fn new(options: ElasticsearchOptions) -> Result<Self, OptionsError> {
         let options = options::checked(options)?;
         let nodes = Nodes::new(&options)?;
-        Ok(Self { options, nodes, setup: Setup::default() })
+        Ok(Self { options, nodes, setup: Setup::default(), numbers: Numbers::default() })
     }
 
     /// Speaks with other credentials from the next request on.
@@ -53,6 +58,32 @@ impl ElasticsearchStore {
     /// When the credentials can't be sent; the ones before stay.
     pub fn set_auth(&self, auth: &Auth) -> Result<(), OptionsError> {
         self.nodes.set_auth(auth)
+    }
+
+    /// Writes the logs that were refused once more, without the fields that may have been the reason. One that is
+    /// refused again keeps its first refusal.
+    async fn write_apart(&self, records: &[Record], outcomes: &mut [Outcome]) -> Result<(), WriteError> {
+        let mut places = Vec::new();
+        let mut again = Vec::new();
+        for (place, (record, outcome)) in records.iter().zip(outcomes.iter()).enumerate() {
+            if matches!(outcome, Outcome::Refused { status: 400, .. })
+                && let Some(source) = apart::put_apart(&record.source)
+            {
+                places.push(place);
+                again.push(Record { source: source.into(), ..record.clone() });
+            }
+        }
+        let mut lines = bulk::lines(&self.options.index, &again);
+        let count = lines.count();
+        if count > 0 {
+            let sent = self.send_lines(std::mem::take(&mut lines.bytes), count).await?;
+            for (place, outcome) in places.into_iter().zip(lines.outcomes(sent)) {
+                if !matches!(outcome, Outcome::Refused { .. }) {
+                    outcomes[place] = outcome;
+                }
+            }
+        }
+        Ok(())
     }
 
     async fn send_lines(&self, lines: Vec<u8>, count: usize) -> Result<Vec<Outcome>, WriteError> {
@@ -71,8 +102,13 @@ impl LogStore for ElasticsearchStore {
             return Ok(lines.outcomes(Vec::new()));
         }
         self.setup.for_logs(&self.nodes, &self.options.index, &lines.days).await?;
+        if self.setup.dialect(&self.nodes).await? == Dialect::Mapped {
+            self.numbers.see_to(&self.nodes, &self.options.index, records).await?;
+        }
         let sent = self.send_lines(std::mem::take(&mut lines.bytes), count).await?;
-        Ok(lines.outcomes(sent))
+        let mut outcomes = lines.outcomes(sent);
+        self.write_apart(records, &mut outcomes).await?;
+        Ok(outcomes)
     }
 
     async fn write_dead_letters(&self, letters: &[DeadLetter]) -> Result<(), WriteError> {

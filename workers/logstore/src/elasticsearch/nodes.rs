@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use elasticsearch::cert::{Certificate, CertificateValidation};
 use elasticsearch::http::headers::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
-use elasticsearch::http::transport::{SingleNodeConnectionPool, Transport, TransportBuilder};
+use elasticsearch::http::transport::{BuildError, SingleNodeConnectionPool, Transport, TransportBuilder};
 use elasticsearch::http::{Method, StatusCode};
 use parking_lot::{Mutex, RwLock};
 
@@ -150,7 +150,10 @@ impl Node {
             let authority = Certificate::from_pem(pem).map_err(|error| OptionsError::Ca(explain(&error)))?;
             builder = builder.cert_validation(CertificateValidation::Full(authority));
         }
-        let transport = builder.build().map_err(|error| OptionsError::Client(explain(&error)))?;
+        let transport = builder.build().map_err(|error| match error {
+            BuildError::Cert(error) if options.ca.is_some() => OptionsError::Ca(explain(&error)),
+            error => OptionsError::Client(explain(&error)),
+        })?;
         Ok(Self { url: shown, transport, health: Mutex::default() })
     }
 

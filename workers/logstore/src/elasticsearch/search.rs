@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::nodes::{Answer, Body};
 use super::query::{Translated, translate};
-use super::{ElasticsearchStore, index, outcome, template};
+use super::{ElasticsearchStore, apart, index, outcome};
 use crate::facets;
 use crate::limits::FIELDS_SAMPLE;
 use crate::q::Query;
@@ -85,24 +85,13 @@ impl Hit<'_> {
     }
 }
 
-/// What was kept apart because it could not be indexed.
-#[derive(Deserialize, Default)]
-struct Unindexed {
-    #[serde(default)]
-    unindexed: LogEntry,
-}
-
 /// The log that a document is. One that somebody else wrote in a shape of his own is shown as it is.
 fn entry_of(source: &str, time: i64) -> LogEntry {
     let Ok(mut entry) = serde_json::from_str::<LogEntry>(source) else {
         let timestamp = jiff::Timestamp::from_millisecond(time).map(|time| time.to_string()).unwrap_or_default();
         return LogEntry { timestamp, message: source.to_owned(), ..LogEntry::default() };
     };
-    if source.contains(template::UNINDEXED) {
-        let apart = serde_json::from_str::<Unindexed>(source).unwrap_or_default().unindexed;
-        entry.tags.extend(apart.tags);
-        entry.fields.extend(apart.fields);
-    }
+    apart::put_back(source, &mut entry);
     entry
 }
 
@@ -206,15 +195,6 @@ fn unavailable(error: WriteError) -> SearchError {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn documents_become_the_logs_that_they_were() {
-        let whole = r#"{"timestamp":"2024-08-16T12:00:00Z","level":"info","message":"m","service":"s","host":"h","tags":{"a":"b"},"fields":{"n":1},"unindexed":{"timestamp":"","fields":{"":2}}}"#;
-        let entry = entry_of(whole, 0);
-        assert_eq!(entry.fields.len(), 2);
-        assert_eq!(entry.fields[""], 2);
-        assert_eq!(entry.tags["a"], "b");
-    }
 
     #[test]
     fn documents_of_others_are_shown_as_they_are() {

@@ -62,7 +62,8 @@ async fn an_unknown_authority_is_named_as_the_trouble() {
 fn a_broken_authority_is_refused_at_once() {
     let url = Url::parse("https://127.0.0.1:1").unwrap();
     for pem in ["", "no certificate", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {
-        let options = ElasticsearchOptions { ca: Some(pem.into()), ..ElasticsearchOptions::new(vec![url.clone()], "x") };
+        let options =
+            ElasticsearchOptions { ca: Some(pem.into()), ..ElasticsearchOptions::new(vec![url.clone()], "x") };
         let error = ElasticsearchStore::new(options).err().unwrap();
         assert!(matches!(error, OptionsError::Ca(_)), "{pem:?}: {error}");
     }

@@ -41,7 +41,8 @@ async fn serve(mut stream: TcpStream, bulk: Bulk) -> Option<()> {
         let (head, length) = loop {
             if let Some(end) = received.windows(4).position(|four| four == b"\r\n\r\n") {
                 let head = String::from_utf8_lossy(&received[..end]).to_lowercase();
-                let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap_or("0").parse().ok()?;
+                let length =
+                    head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap_or("0").parse().ok()?;
                 received.drain(..end + 4);
                 break (head, length);
             }
@@ -68,7 +69,8 @@ async fn serve(mut stream: TcpStream, bulk: Bulk) -> Option<()> {
         } else {
             (200, json!({"index_templates": [{"index_template": {"version": 1_000}}]}).to_string())
         };
-        let head = format!("HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n", body.len());
+        let head =
+            format!("HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n", body.len());
         stream.write_all(head.as_bytes()).await.ok()?;
         stream.write_all(body.as_bytes()).await.ok()?;
     }

@@ -115,7 +115,11 @@ pub fn record(id: &str, time: i64, mut log: Value) -> Record {
 
 /// A plain record.
 pub fn plain(id: &str, time: i64) -> Record {
-    record(id, time, json!({"level": "info", "message": "hello", "service": "api", "host": "h", "tags": {}, "fields": {}}))
+    record(
+        id,
+        time,
+        json!({"level": "info", "message": "hello", "service": "api", "host": "h", "tags": {}, "fields": {}}),
+    )
 }
 
 fn rfc3339(time: i64) -> String {
