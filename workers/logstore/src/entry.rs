@@ -84,3 +84,12 @@ pub struct LogEntry {
     #[serde(default)]
     pub fields: serde_json::Map<String, serde_json::Value>,
 }
+
+impl LogEntry {
+    /// When it happened, milliseconds since 1970 (what is finer is cut off, towards the past), if its timestamp is RFC 3339.
+    #[must_use]
+    pub fn milliseconds(&self) -> Option<i64> {
+        let timestamp: jiff::Timestamp = self.timestamp.parse().ok()?;
+        i64::try_from(timestamp.as_nanosecond().div_euclid(1_000_000)).ok()
+    }
+}

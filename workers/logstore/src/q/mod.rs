@@ -37,7 +37,7 @@
 //! its *number*, a 64-bit float.
 //!
 //! - [`Query::Term`]: a text is the same, character for character; or (fields only) both are numbers, and equal. Text
-//!   that is an integer beyond ±2⁵³ is compared as text only, since floats can't tell such integers apart. So
+//!   that is an integer beyond ±2⁵³ is compared as text only ([`term_number`]), since floats can't tell such integers apart. So
 //!   `fields.status:503` finds 503, 503.0 and `"503"`, and `fields.status:5.03e2` finds 503, 503.0 and `"5.03e2"`.
 //! - [`Query::Wildcard`]: a whole text fits; `*` is any characters or none, `?` is exactly one, a backslash makes the next
 //!   one ordinary. Capitals matter, except in the message, whose words are in lower case (the parser makes the pattern so).
@@ -54,9 +54,24 @@
 //! Times in queries are RFC 3339 (without an offset: UTC), a date (in a range: from its first to its last millisecond),
 //! or numbers: Unix seconds below 10¹¹, milliseconds from there.
 
+mod display;
+mod matches;
+mod parse;
+mod pattern;
+#[cfg(test)]
+mod tests;
+mod time;
+mod values;
 mod words;
 
+use std::str::FromStr;
+
+pub use pattern::Pattern;
+use values::EXACT;
+pub use values::{Leaf, leaves, number, term_number};
 pub use words::{Words, is_word_character, lower, words};
+
+use crate::Level;
 
 /// The key of a log that a condition speaks of.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -119,4 +134,85 @@ pub struct ParseError {
     pub column: usize,
     /// What was expected, and what was found.
     pub message: String,
+}
+
+impl Key {
+    /// The key with this name: `level`, `tags.<k>`, `fields.<k>`, …; any other name is a field's. None if nothing is
+    /// left of it.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        let named = |rest: &str| (!rest.is_empty()).then(|| rest.to_owned());
+        match name {
+            "message" => Some(Self::Message),
+            "level" => Some(Self::Level),
+            "service" => Some(Self::Service),
+            "host" => Some(Self::Host),
+            "timestamp" => Some(Self::Timestamp),
+            _ => match (name.strip_prefix("tags."), name.strip_prefix("fields.")) {
+                (Some(rest), _) => named(rest).map(Self::Tag),
+                (None, Some(rest)) => named(rest).map(Self::Field),
+                (None, None) => named(name).map(Self::Field),
+            },
+        }
+    }
+}
+
+impl Query {
+    /// Reads a query.
+    ///
+    /// # Errors
+    /// When it can't be read, or is too long (4 KiB), too deep (64) or has too many conditions (256).
+    pub fn parse(text: &str) -> Result<Self, ParseError> {
+        parse::parse(text)
+    }
+
+    /// All of the queries. Those that find every log, and nesting, are left out.
+    #[must_use]
+    pub fn and(queries: impl IntoIterator<Item = Self>) -> Self {
+        let mut all = Vec::new();
+        for query in queries {
+            match query {
+                Self::All => {}
+                Self::And(queries) => all.extend(queries),
+                other => all.push(other),
+            }
+        }
+        match all.len() {
+            0 => Self::All,
+            1 => all.swap_remove(0),
+            _ => Self::And(all),
+        }
+    }
+
+    /// Logs whose message has all words of a text, side by side. None if it has no word.
+    #[must_use]
+    pub fn text(text: &str) -> Option<Self> {
+        text_condition(text)
+    }
+
+    /// Logs in which a key has exactly this value; of the level, any spelling of it will do. For a message and a
+    /// timestamp there are better questions: [`Self::text`], and a range.
+    #[must_use]
+    pub fn term(key: Key, value: &str) -> Self {
+        let level = (key == Key::Level).then(|| Level::normalise(value)).flatten();
+        let value = level.map_or_else(|| value.to_owned(), |level| level.as_str().to_owned());
+        Self::Term(key, value)
+    }
+}
+
+impl FromStr for Query {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        Self::parse(text)
+    }
+}
+
+fn text_condition(text: &str) -> Option<Query> {
+    let mut words: Vec<String> = words(text).collect();
+    match words.len() {
+        0 => None,
+        1 => Some(Query::Term(Key::Message, words.swap_remove(0))),
+        _ => Some(Query::Phrase(words)),
+    }
 }
