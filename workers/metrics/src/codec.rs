@@ -149,7 +149,7 @@ mod tests {
 
     #[test]
     fn round_numbers_are_short() {
-        for (value, length) in [(0.0, 1), (1.0, 3), (250.0, 3), (0.1, 10)] {
+        for (value, length) in [(0.0, 1), (1.0, 3), (250.0, 4), (0.1, 10)] {
             let mut out = Vec::new();
             put_f64(&mut out, value);
             assert_eq!(out.len(), length, "{value}");

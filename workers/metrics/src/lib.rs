@@ -36,4 +36,4 @@ pub use model::{
     Origin, Pushed, Refusal,
 };
 pub use sketch::SKETCH_RELATIVE_ERROR;
-pub use store::{Clock, MAX_BATCH_SAMPLES, Options, Store};
+pub use store::{Clock, MAX_BATCH_SAMPLES, Options, Store, Usage};

@@ -97,7 +97,13 @@ impl Core {
         let (file, path) = self.writer.lock().wal.file();
         // Before syncing: what is written from now on is for the next time.
         self.dirty.store(false, Ordering::Release);
-        file.sync_data().map_err(StoreError::io("sync", &path)).inspect_err(|_| self.own.fail("sync"))
+        let synced = file.sync_data().map_err(StoreError::io("sync", &path));
+        self.note("sync", &synced);
+        if synced.is_ok() {
+            // What could not be written before could be since, or was refused to its sender.
+            *self.trouble.lock() = None;
+        }
+        synced
     }
 
     fn log_bytes(&self) -> u64 {

@@ -89,7 +89,7 @@ impl Sketch {
         let sum = Sum::from_parts(reader.f64()?, reader.f64()?);
         let (min, max, last) = (reader.f64()?, reader.f64()?, reader.f64()?);
         let last = (reader.i64()?, last);
-        if !(min <= max) {
+        if min.is_nan() || max.is_nan() || min > max {
             return Err(Malformed);
         }
         let length = reader.len()?;

@@ -64,6 +64,19 @@ impl Options {
     }
 }
 
+/// What a store holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Usage {
+    /// Series.
+    pub series: usize,
+    /// Different names and values of labels.
+    pub symbols: usize,
+    /// Compressed blocks of samples.
+    pub chunks: usize,
+    /// Bytes of memory for samples and what belongs to each series, without the index.
+    pub bytes: usize,
+}
+
 fn system_time() -> i64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
@@ -99,6 +112,8 @@ pub(crate) struct Core {
     /// One checkpoint or pruning at a time.
     pub(crate) maintenance: Mutex<()>,
     pub(crate) signal: Signal,
+    /// What went wrong with the last write to the data directory.
+    pub(crate) trouble: Mutex<Option<String>>,
     /// Queries that may run at once.
     pub(crate) queries: Semaphore,
     /// Held as long as anyone uses the directory.
@@ -187,6 +202,7 @@ impl Store {
             checkpoint_bytes: AtomicU64::new(loaded.bytes),
             maintenance: Mutex::new(()),
             signal: Signal { stopping: Mutex::new(false), changed: Condvar::new() },
+            trouble: Mutex::new(None),
             queries: Semaphore::new(std::thread::available_parallelism().map_or(2, |cores| cores.get() * 2)),
             options,
             _lock: lock,
@@ -235,6 +251,32 @@ impl Store {
     /// When the operating system can't.
     pub fn sync(&self) -> Result<(), StoreError> {
         self.core().sync()
+    }
+
+    /// Whether the last writes to the data directory went well.
+    ///
+    /// # Errors
+    /// What did not.
+    pub fn check(&self) -> Result<(), String> {
+        self.core().trouble.lock().clone().map_or(Ok(()), Err)
+    }
+
+    /// What the store holds, and the memory it takes. Looks at all series.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        let core = self.core();
+        let mut usage = {
+            let index = core.index.read();
+            Usage { series: index.len(), symbols: index.symbols(), chunks: 0, bytes: 0 }
+        };
+        for shard in &core.shards {
+            for series in shard.read().iter().flatten() {
+                let (chunks, bytes) = series.size();
+                usage.chunks += chunks;
+                usage.bytes += bytes;
+            }
+        }
+        usage
     }
 
     /// Number of series.
@@ -300,8 +342,17 @@ impl Core {
             return Err(StoreError::Invalid("the batch is too large: send it in parts".to_owned()));
         }
         frame::end(buffer);
-        wal.append(buffer).inspect_err(|_| self.own.fail("log"))?;
-        Ok(())
+        let written = wal.append(buffer);
+        self.note("log", &written);
+        written.map(|_| ())
+    }
+
+    /// Keeps in mind, and counts, when a write to the data directory goes wrong.
+    pub(crate) fn note<T>(&self, what: &'static str, outcome: &Result<T, StoreError>) {
+        if let Err(error) = outcome {
+            self.own.fail(what);
+            *self.trouble.lock() = Some(error.to_string());
+        }
     }
 
     pub(crate) fn mark_dirty(&self) {

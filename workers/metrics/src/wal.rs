@@ -9,7 +9,7 @@
 //! on after a gap would say of what is lost that it was counted.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{BufReader, Read, Write};
+use std::io::{BufReader, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -117,7 +117,8 @@ impl Wal {
         let fail = |action| StoreError::io(action, &path);
         let file = OpenOptions::new().create(true).append(true).open(&path).map_err(fail("create"))?;
         file.set_len(0).map_err(fail("empty"))?;
-        (&file).write_all(&header(next)).map_err(fail("write"))?;
+        // On the disk before anything else: a segment without it could not be told from another program's file.
+        (&file).write_all(&header(next)).and_then(|()| file.sync_all()).map_err(fail("write"))?;
         sync_directory(directory)?;
         let file = Arc::new(file);
         Ok(Self { directory: directory.to_owned(), number, file, path, length: HEADER, next, torn: false })
@@ -215,8 +216,11 @@ fn read_segment(
     (&mut input).take(HEADER).read_to_end(&mut start).map_err(fail("read"))?;
     if start.len() < HEADER as usize {
         // Killed while the segment was made: there can't be a record in it.
-        let next = expected.unwrap_or(0);
-        file.set_len(0).and_then(|()| (&file).write_all(&header(next))).map_err(fail("repair"))?;
+        let next = *expected.get_or_insert(0);
+        file.set_len(0)
+            .and_then(|()| (&file).rewind())
+            .and_then(|()| (&file).write_all(&header(next)))
+            .map_err(fail("repair"))?;
         return Ok(Segment::Whole);
     }
     let (magic, first) = start.split_at(8);

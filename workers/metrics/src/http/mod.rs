@@ -1,12 +1,21 @@
 //! The metrics worker's HTTP interface: `POST /api/v1/metrics`, `/metrics`, health, and the Prometheus HTTP API with
 //! queries in the short form.
 
-use axum::Json;
-use axum::Router;
-use axum::extract::State;
-use axum::routing::get;
+mod api;
+mod exposition;
+mod params;
+mod push;
+mod query;
+mod selector;
+mod text;
+
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::StatusCode;
+use axum::routing::{get, post};
+use axum::{Json, Router};
 use serde_json::{Value, json};
 use taffrail_runtime::{Telemetry, VERSION};
+use tower_http::compression::CompressionLayer;
 use tower_http::decompression::RequestDecompressionLayer;
 
 use crate::Store;
@@ -21,17 +30,48 @@ struct App {
 }
 
 /// The metrics worker's HTTP interface over a store. `telemetry` is what `/metrics` shows beside the store's series.
+///
+/// `/api/v1/query` and `query_range` answer in Prometheus' shape; `query` is in the short form, `window` (such as `5m`,
+/// the default) is what its function looks back over. Times are Unix seconds, milliseconds or RFC 3339.
 pub fn router(store: Store, telemetry: Telemetry) -> Router {
     let app = App { store, telemetry };
     Router::new()
         .route("/api/health", get(health))
-        .route("/-/healthy", get(|| async { "Taffrail metrics is healthy.\n" }))
-        .route("/-/ready", get(|| async { "Taffrail metrics is ready.\n" }))
-        .layer(axum::extract::DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .route("/-/healthy", get(|| async { "Taffrail's metrics worker is healthy.\n" }))
+        .route("/-/ready", get(ready))
+        .route("/metrics", get(exposition::metrics))
+        .route("/api/v1/metrics", post(push::push))
+        .route("/api/v1/query", get(query::instant).post(query::instant))
+        .route("/api/v1/query_range", get(query::range).post(query::range))
+        .route("/api/v1/labels", get(api::labels).post(api::labels))
+        .route("/api/v1/label/{name}/values", get(api::label_values))
+        .route("/api/v1/series", get(api::series).post(api::series))
+        .route("/api/v1/metadata", get(api::metadata))
+        .route("/api/v1/status/buildinfo", get(api::build_info))
+        .route("/api/v1/status/tsdb", get(api::store_status))
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(RequestDecompressionLayer::new())
+        .layer(CompressionLayer::new())
         .with_state(app)
 }
 
-async fn health(State(app): State<App>) -> Json<Value> {
-    Json(json!({"status": "healthy", "timestamp": app.store.now() / 1000, "version": VERSION}))
+async fn health(State(app): State<App>) -> (StatusCode, Json<Value>) {
+    let timestamp = app.store.now() / 1000;
+    match app.store.check() {
+        Ok(()) => (StatusCode::OK, Json(json!({"status": "healthy", "timestamp": timestamp, "version": VERSION}))),
+        Err(error) => {
+            let body = json!({"status": "unhealthy", "timestamp": timestamp, "version": VERSION, "error": error});
+            (StatusCode::SERVICE_UNAVAILABLE, Json(body))
+        }
+    }
 }
+
+async fn ready(State(app): State<App>) -> (StatusCode, String) {
+    match app.store.check() {
+        Ok(()) => (StatusCode::OK, "Taffrail's metrics worker is ready.\n".to_owned()),
+        Err(error) => (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")),
+    }
+}
+
+#[cfg(test)]
+mod tests;
