@@ -1,16 +1,11 @@
 //! `taffrail`: one program for every job, one file for each of its commands.
 
 mod check;
-mod classic;
 mod client;
 mod convert;
 mod crds;
-mod defaults;
 mod logs;
-mod metrics_bridge;
-mod pipelines;
 mod query;
-mod standalone;
 
 use std::process::ExitCode;
 
@@ -26,8 +21,6 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Do everything in one process
-    Standalone(standalone::Args),
     /// Print the custom resource definitions
     Crds(crds::Args),
     /// Find what is wrong in object files, all of it at once
@@ -47,7 +40,6 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     let result = match Cli::parse().command {
-        Command::Standalone(args) => standalone::run(args),
         Command::Crds(args) => crds::run(args),
         Command::Check(args) => check::run(args),
         Command::Convert(args) => convert::run(args),

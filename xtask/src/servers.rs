@@ -70,6 +70,13 @@ impl Servers {
     pub fn check(&mut self) -> Result<()> {
         self.running.iter_mut().try_for_each(Running::check)
     }
+
+    /// The end of every server's log, for whoever looks into a failure.
+    pub fn print_logs(&self) {
+        for server in &self.running {
+            eprintln!("--- the end of {}'s log\n{}", server.name(), server.log_tail());
+        }
+    }
 }
 
 /// `cargo xtask servers`: prints how to reach the servers, and keeps them until Ctrl-C.

@@ -175,8 +175,7 @@ impl Board {
             .filter(|(key, _)| kinds.contains(&key.kind))
             .map(|(key, entry)| (key.clone(), Change::Applied(entry.object.clone())))
             .collect();
-        let mailbox =
-            Arc::new(Mailbox { kinds: kinds.to_vec(), waiting: Mutex::new(waiting), arrived: Notify::new() });
+        let mailbox = Arc::new(Mailbox { kinds: kinds.to_vec(), waiting: Mutex::new(waiting), arrived: Notify::new() });
         state.subscribers.retain(|subscriber| subscriber.strong_count() > 0);
         state.subscribers.push(Arc::downgrade(&mailbox));
         Subscription { mailbox }

@@ -185,7 +185,9 @@ fn collect(path: &Path, depth: usize, files: &mut BTreeMap<PathBuf, Stamp>, unre
                     let path = entry.path();
                     let hidden = entry.file_name().to_string_lossy().starts_with('.');
                     let wanted = path.is_dir()
-                        || path.extension().is_some_and(|extension| ["yaml", "yml", "json"].iter().any(|e| extension == *e));
+                        || path
+                            .extension()
+                            .is_some_and(|extension| ["yaml", "yml", "json"].iter().any(|e| extension == *e));
                     if !hidden && wanted {
                         collect(&path, depth + 1, files, unreadable);
                     }

@@ -28,11 +28,7 @@ pub struct BindError {
 ///
 /// # Errors
 /// When the address is taken or not this machine's; the message names the `option` that changes it.
-pub async fn bind(
-    address: SocketAddr,
-    purpose: &'static str,
-    option: &'static str,
-) -> Result<TcpListener, BindError> {
+pub async fn bind(address: SocketAddr, purpose: &'static str, option: &'static str) -> Result<TcpListener, BindError> {
     TcpListener::bind(address).await.map_err(|source| BindError { address, purpose, option, source })
 }
 
