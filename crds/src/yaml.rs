@@ -3,14 +3,16 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::sync::OnceLock;
 
 use k8s_openapi::ByteString;
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{JSONSchemaProps, JSONSchemaPropsOrArray};
-use serde::Serialize;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray,
+};
 use serde_yaml::{Mapping, Value};
 
 use crate::manifest::scalar::{Meaning, meaning};
-use crate::{DEFAULT_NAMESPACE, GROUP, Kind, Object};
+use crate::{DEFAULT_NAMESPACE, Kind, Object};
 
 /// An object as one document of YAML, without the `---` between documents. A Secret's texts are under `stringData`.
 ///
@@ -38,11 +40,8 @@ pub fn object_to_yaml(object: &Object) -> Result<String, serde_yaml::Error> {
 }
 
 fn without_defaults(kind: Kind, document: Value) -> Value {
-    let crds = crate::crds().into_iter().find(|crd| crd.spec.names.kind == kind.to_string() && crd.spec.group == GROUP);
-    let version = crds.and_then(|crd| crd.spec.versions.into_iter().next());
-    let props = version.and_then(|version| version.schema).and_then(|schema| schema.open_api_v3_schema);
-    let mut document = match props {
-        Some(props) => prune(document, &props),
+    let mut document = match schemas().get(&kind.to_string()) {
+        Some(props) => prune(document, props),
         None => document,
     };
     if let Some(metadata) = document.get_mut("metadata").and_then(Value::as_mapping_mut)
@@ -51,6 +50,18 @@ fn without_defaults(kind: Kind, document: Value) -> Value {
         metadata.remove("namespace");
     }
     document
+}
+
+/// The schemas of our kinds by their names, which take a while to make.
+fn schemas() -> &'static BTreeMap<String, JSONSchemaProps> {
+    static SCHEMAS: OnceLock<BTreeMap<String, JSONSchemaProps>> = OnceLock::new();
+    SCHEMAS.get_or_init(|| {
+        let schema = |crd: CustomResourceDefinition| {
+            let version = crd.spec.versions.into_iter().next()?;
+            Some((crd.spec.names.kind, version.schema?.open_api_v3_schema?))
+        };
+        crate::crds().into_iter().filter_map(schema).collect()
+    })
 }
 
 fn prune(value: Value, props: &JSONSchemaProps) -> Value {

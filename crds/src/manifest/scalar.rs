@@ -34,6 +34,9 @@ pub(crate) fn meaning(text: &str) -> Meaning {
         return Meaning::Text;
     }
     if let Some(digits) = unsigned.strip_prefix("0x") {
+        if digits.contains('_') && digits.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'_') {
+            return number_to_some(text);
+        }
         let number = Some(digits).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()));
         let number = number.and_then(|digits| i64::from_str_radix(digits, 16).ok());
         return number.map_or(Meaning::Text, |number| {
@@ -124,7 +127,8 @@ mod tests {
 
     #[test]
     fn words_that_readers_of_yaml_disagree_on_are_refused() {
-        for text in ["yes", "No", "ON", "y", "0755", "1_000", "0o17", "0b11", ".inf", "-.INF", ".nan", "1e999"] {
+        for text in ["yes", "No", "ON", "y", "0755", "1_000", "0o17", "0b11", "0x_1", ".inf", "-.INF", ".nan", "1e999"]
+        {
             assert!(matches!(meaning(text), Meaning::Odd(_)), "{text}: {:?}", meaning(text));
         }
     }

@@ -158,7 +158,7 @@ x: &x {operator: \">\", threshold: 1}
     let Object::AlertRule(rule) = &parse(&list).objects[0].object else { panic!() };
     assert_eq!(rule.spec.threshold, Some(2.0));
     let mut bomb = "a: &a [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
-    for (previous, next) in ('a'..'z').zip('b'..='z') {
+    for (previous, next) in ('a'..='y').zip('b'..='z') {
         let aliases = vec![format!("*{previous}"); 10].join(", ");
         bomb.push_str(&format!("{next}: &{next} [{aliases}]\n"));
     }
@@ -199,8 +199,6 @@ fn secrets_are_checked_too() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(300)))]
-
     #[test]
     fn no_text_makes_it_panic(text in r#"([a-z]|[-:?,{}\[\]&*#|>@`'"%!~\\\t\n 0-9]|\PC){0,60}"#) {
         let _ = parse(&text);
