@@ -28,6 +28,7 @@ export function AlertsPage(): JSX.Element {
           <span class="dot" /> Nothing is firing.
         </p>
       )}
+      {active.length > 0 && <h2 class="visually-hidden">Active</h2>}
       <div class="alerts">
         {active.map((alert) => (
           <AlertCard key={alertKey(alert)} alert={alert} at={at} />

@@ -56,7 +56,7 @@ function Body({ panel, type, title, context, seen }: BodyProps): JSX.Element {
       return (
         <>
           <PanelHead title={title} />
-          <div class="panel-body scroll">
+          <div class="panel-body scroll" tabIndex={0}>
             <Markdown text={substitute(panel.text ?? "", context.values, "text")} />
           </div>
         </>
@@ -120,6 +120,7 @@ function keyOf(panel: Panel, context: Context, width: number): string {
 
 function MetricsPanel({ panel, type, title, context }: { panel: Panel; type: PanelType; title: string | undefined; context: Context }): JSX.Element {
   const [box, { width }] = useSize<HTMLDivElement>();
+  const scrolls = type === "table" || type === "bar";
   const overTime = type === "timeseries" || type === "heatmap";
   const load = async (signal: AbortSignal): Promise<Metrics> => {
     if ((panel.queries ?? []).length === 0) throw new ApiError(400, `a panel of type ${type} needs \`queries\``);
@@ -137,7 +138,7 @@ function MetricsPanel({ panel, type, title, context }: { panel: Panel; type: Pan
   return (
     <>
       <PanelHead title={title} polled={polled} />
-      <div class={`panel-body ${type === "table" || type === "bar" ? "scroll" : ""}`} ref={box}>
+      <div class={`panel-body ${scrolls ? "scroll" : ""}`} tabIndex={scrolls ? 0 : undefined} ref={box}>
         {shown ? (
           <MetricsBody panel={panel} type={type} data={shown} context={context} />
         ) : (
@@ -201,7 +202,7 @@ function AlertsPanel({ title, context }: { title: string | undefined; context: C
   return (
     <>
       <PanelHead title={title ?? "Alerts"} polled={polled} link={href(["alerts"])} />
-      <div class="panel-body scroll">
+      <div class="panel-body scroll" tabIndex={0}>
         {alerts.length > 0 ? <AlertLines alerts={alerts} at={at} /> : <Blank polled={polled} empty="Nothing is firing" />}
       </div>
     </>

@@ -25,8 +25,9 @@ export function usePolled<T>(key: string, load: (signal: AbortSignal) => Promise
     let timer = 0;
     let controller: AbortController | undefined;
     let ended = false;
-    const again = () => {
-      if (interval > 0 && !ended) timer = window.setTimeout(run, interval);
+    // A server that takes long is asked less often.
+    const again = (took: number) => {
+      if (interval > 0 && !ended) timer = window.setTimeout(run, Math.max(interval, 3 * took));
     };
     const run = async () => {
       window.clearTimeout(timer);
@@ -34,6 +35,7 @@ export function usePolled<T>(key: string, load: (signal: AbortSignal) => Promise
       if (document.hidden) return;
       controller = new AbortController();
       setState((old) => ({ ...old, loading: true }));
+      const start = performance.now();
       try {
         const data = await loader.current(controller.signal);
         if (!ended) setState({ key, data, loading: false });
@@ -43,7 +45,7 @@ export function usePolled<T>(key: string, load: (signal: AbortSignal) => Promise
         }
       }
       controller = undefined;
-      again();
+      again(performance.now() - start);
     };
     const usable = ({ downSince, locked }: Connection) => downSince === null && !locked;
     let wasUsable = usable(getConnection());

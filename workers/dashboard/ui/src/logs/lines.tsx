@@ -78,37 +78,39 @@ function Details({ row, filter }: { row: Row; filter: Filter | undefined }): JSX
         <div class="detail">
           <dt>timestamp</dt>
           <dd>
-            {line.timestamp}
-            <span class="dim"> {Number.isNaN(row.time) ? "" : fullTime(row.time)}</span>
+            <span class="detail-value">{line.timestamp}</span>
+            <span class="dim">{Number.isNaN(row.time) ? "" : fullTime(row.time)}</span>
           </dd>
         </div>
         {detailsOf(line).map(({ key, name, value }) => (
           <div class="detail" key={name}>
             <dt>{name}</dt>
-            <dd>{value}</dd>
-            {key !== undefined && filter && (
-              <span class="detail-actions">
-                <button
-                  type="button"
-                  class="icon-button"
-                  title={`Only logs with ${key} = ${value}`}
-                  aria-label={`Filter for ${key} = ${value}`}
-                  onClick={() => filter(key, value, false)}
-                >
-                  <Icon name="plus" />
-                </button>
-                <button
-                  type="button"
-                  class="icon-button"
-                  title={`Only logs without ${key} = ${value}`}
-                  aria-label={`Filter out ${key} = ${value}`}
-                  onClick={() => filter(key, value, true)}
-                >
-                  <Icon name="minus" />
-                </button>
-                <CopyButton text={value} label="Copy the value" />
-              </span>
-            )}
+            <dd>
+              <span class="detail-value">{value}</span>
+              {key !== undefined && filter && (
+                <span class="detail-actions">
+                  <button
+                    type="button"
+                    class="icon-button"
+                    title={`Only logs with ${key} = ${value}`}
+                    aria-label={`Filter for ${key} = ${value}`}
+                    onClick={() => filter(key, value, false)}
+                  >
+                    <Icon name="plus" />
+                  </button>
+                  <button
+                    type="button"
+                    class="icon-button"
+                    title={`Only logs without ${key} = ${value}`}
+                    aria-label={`Filter out ${key} = ${value}`}
+                    onClick={() => filter(key, value, true)}
+                  >
+                    <Icon name="minus" />
+                  </button>
+                  <CopyButton text={value} label="Copy the value" />
+                </span>
+              )}
+            </dd>
           </div>
         ))}
       </dl>

@@ -40,6 +40,7 @@ export function LogsPage({ params }: { params: URLSearchParams }): JSX.Element {
 
   return (
     <div class="logs-page">
+      <h1 class="visually-hidden">Logs</h1>
       <div class="toolbar">
         <QueryBox q={q} onSearch={search} invalid={wrong !== undefined} />
         <TimePicker range={range} onChange={setRange} />
