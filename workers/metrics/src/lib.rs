@@ -28,6 +28,7 @@ mod symbols;
 mod telemetry;
 mod totals;
 mod wal;
+mod write;
 
 pub use error::StoreError;
 pub use http::router;
@@ -36,4 +37,5 @@ pub use model::{
     Origin, Pushed, Refusal,
 };
 pub use sketch::SKETCH_RELATIVE_ERROR;
-pub use store::{Clock, MAX_BATCH_SAMPLES, Options, Store, Usage};
+pub use store::{Clock, Options, Store, Usage};
+pub use write::MAX_BATCH_SAMPLES;

@@ -1,10 +1,11 @@
 #![allow(clippy::unwrap_used)]
 
-use std::sync::atomic::AtomicI64;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use taffrail_query::{Labels, MetricsEngine, ShortQuery};
 
 use super::*;
+use crate::{Delta, Kind, MAX_BATCH_SAMPLES, Origin};
 
 const NOW: i64 = 1_700_000_000_000;
 
