@@ -55,7 +55,6 @@ pub struct Config {
 type Shared = Arc<Config>;
 
 /// The routes of the dashboard worker.
-#[must_use]
 pub fn router(config: Config) -> Router {
     let cors = access::cors(&config.cors_origins);
     let shared = Arc::new(config);

@@ -93,7 +93,7 @@ impl Params {
         let Some(seconds) = seconds else { return self.duration(name) };
         self.rest.remove(name);
         // A millisecond is the finest step of time there is.
-        if !(seconds >= 0.001 && seconds <= 3.2e9) {
+        if !(0.001..=3.2e9).contains(&seconds) {
             return Err(ApiError::parameter(name, "must be at least 0.001 seconds"));
         }
         Ok(Some(Duration::from_secs_f64(seconds)))
@@ -126,7 +126,7 @@ fn parse_time(text: &str) -> Result<i64, String> {
     if let Ok(number) = text.parse::<f64>() {
         let milliseconds = if number.abs() < MILLISECONDS_FROM { number * 1000.0 } else { number };
         // The largest time that can be written as RFC 3339.
-        if !(milliseconds.abs() < 253_402_300_800_000.0) {
+        if !milliseconds.is_finite() || milliseconds.abs() >= 253_402_300_800_000.0 {
             return Err(problem());
         }
         #[allow(clippy::cast_possible_truncation)]
