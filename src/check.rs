@@ -56,7 +56,9 @@ fn collect(path: &Path, depth: usize, files: &mut Vec<PathBuf>) -> io::Result<()
         let path = entry.path();
         let hidden = entry.file_name().to_string_lossy().starts_with('.');
         let wanted = path.is_dir()
-            || path.extension().is_some_and(|extension| ["yaml", "yml", "json"].iter().any(|known| extension == *known));
+            || path
+                .extension()
+                .is_some_and(|extension| ["yaml", "yml", "json"].iter().any(|known| extension == *known));
         if !hidden && wanted {
             collect(&path, depth + 1, files)?;
         }
@@ -86,7 +88,9 @@ impl Report {
             problems.extend(found);
             let key = located.object.key();
             if let Some(first) = self.seen.get(&key) {
-                problems.push(located.problem("metadata.name", format!("{key} is defined in {first}, too; remove one of them")));
+                problems.push(
+                    located.problem("metadata.name", format!("{key} is defined in {first}, too; remove one of them")),
+                );
             } else {
                 self.seen.insert(key, format!("{}:{}", file.display(), located.line));
             }
