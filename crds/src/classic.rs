@@ -1,7 +1,7 @@
 //! The classic form: a `config.yaml` and a file of rules, as Taffrail's predecessor read them, turned into objects.
 //!
 //! One configuration becomes one [`LogPipeline`] named `logs`, which also derives the metrics that classic rules ask for,
-//! a Secret when Elasticsearch wants a user, one [`AlertRule`] for each rule, and a [`Dashboard`].
+//! a Secret when Elasticsearch wants a user, one [`AlertRule`] for each rule, and a [`Dashboard`](crate::Dashboard).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
