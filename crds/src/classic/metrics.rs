@@ -24,16 +24,22 @@ pub(super) fn derived() -> Vec<DerivedMetric> {
     ];
     let requests =
         requests.map(|conditions| DerivedMetric { match_expressions: conditions, ..metric("request_count") });
-    let times = [(DURATION, vec![]), (RESPONSE_TIME, vec![missing(DURATION)])].map(|(key, conditions)| DerivedMetric {
+    // Most logs have none of these fields, and must not count as logs whose value is missing.
+    let times = [(DURATION, vec![exists(DURATION)]), (RESPONSE_TIME, vec![exists(RESPONSE_TIME), missing(DURATION)])];
+    let times = times.map(|(key, conditions)| DerivedMetric {
         kind: MetricType::Histogram,
         value: Some(key.to_owned()),
         match_expressions: conditions,
         ..metric("response_time")
     });
-    let usage = ["cpu_usage", "memory_usage"].map(|name| DerivedMetric {
-        kind: MetricType::Gauge,
-        value: Some(format!("fields.{name}")),
-        ..metric(name)
+    let usage = ["cpu_usage", "memory_usage"].map(|name| {
+        let key = format!("fields.{name}");
+        DerivedMetric {
+            kind: MetricType::Gauge,
+            match_expressions: vec![exists(&key)],
+            value: Some(key),
+            ..metric(name)
+        }
     });
     [by_level, errors].into_iter().chain(requests).chain(times).chain(usage).collect()
 }
