@@ -11,6 +11,9 @@ use serde_json::{Map, Value};
 use super::template;
 use crate::LogEntry;
 
+/// A term can have 32,766 bytes in Lucene, and OpenSearch makes one of a path and its value.
+const LARGEST: usize = 16 << 10;
+
 /// What is put apart, below the key [`template::UNINDEXED`].
 #[derive(Serialize, Deserialize, Default)]
 struct Apart {
@@ -59,9 +62,11 @@ pub(super) fn put_back(source: &str, entry: &mut LogEntry) {
 
 fn is_odd(key: &str, value: &Value) -> bool {
     key.trim().is_empty()
+        || key.len() > LARGEST
         || key.split('.').any(|part| part == template::NUMBER)
         || match value {
             Value::Object(members) => members.iter().any(|(key, value)| is_odd(key, value)),
+            Value::String(text) => text.len() > LARGEST,
             Value::Array(elements) => elements.iter().any(|element| is_odd("element", element)),
             _ => false,
         }
@@ -88,7 +93,7 @@ mod tests {
     #[test]
     fn odd_fields_are_put_apart_and_back() {
         check(
-            &json!({"timestamp": "t", "message": "m", "tags": {"": "1", "a": "2"}, "fields": {"x": [{" ": 1}], "y": 2, "z": {"as_number": 3}}}),
+            &json!({"timestamp": "t", "message": "m", "tags": {"": "1", "a": "2"}, "fields": {"x": [{" ": 1}], "y": 2, "z": {"as_number": 3}, "l": "x".repeat(LARGEST + 1)}}),
             &json!({"tags": {"a": "2"}, "fields": {"y": 2}}),
         );
     }

@@ -7,11 +7,13 @@ use super::nodes::Answer;
 /// How a server can index fields of which nobody knows the names and types beforehand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Dialect {
-    /// Elasticsearch from 8.14 on: every path of a field is mapped for itself, up to a limit.
+    /// Elasticsearch from 8.14 on: every path of a field is mapped for itself; those beyond a limit are not indexed.
     Mapped,
-    /// Elasticsearch before: all fields together are one of type `flattened`.
-    Flattened,
-    /// OpenSearch: all fields together are one of type `flat_object`.
+    /// Elasticsearch from 8.3 on: the same, but logs with paths beyond the limit are refused.
+    Limited,
+    /// OpenSearch: all fields together are one of type `flat_object`, which has texts and no numbers. Ranges are looked up
+    /// in the sources of those logs that have the field at all, numbers are found by their usual spellings, and `key:*`
+    /// finds values at the key itself, not below it.
     FlatObject,
 }
 
@@ -45,7 +47,7 @@ impl Dialect {
         let version = (parts.next().unwrap_or(0), parts.next().unwrap_or(0));
         // Serverless is always current, whatever number it shows.
         let current = version >= (8, 14) || build_flavor.is_some_and(|flavor| flavor == "serverless");
-        Some(if current { Self::Mapped } else { Self::Flattened })
+        Some(if current { Self::Mapped } else { Self::Limited })
     }
 }
 
@@ -61,7 +63,7 @@ mod tests {
         let version = |text: &str| of(200, &format!(r#"{{"name":"es1","version":{{{text}}}}}"#));
         assert_eq!(version(r#""number":"9.5.3","build_flavor":"default""#), Some(Dialect::Mapped));
         assert_eq!(version(r#""number":"8.14.0""#), Some(Dialect::Mapped));
-        assert_eq!(version(r#""number":"8.13.4""#), Some(Dialect::Flattened));
+        assert_eq!(version(r#""number":"8.13.4""#), Some(Dialect::Limited));
         assert_eq!(version(r#""number":"8.11.0","build_flavor":"serverless""#), Some(Dialect::Mapped));
         assert_eq!(version(r#""number":"3.4.0","distribution":"opensearch""#), Some(Dialect::FlatObject));
         assert_eq!(of(403, "{}"), Some(Dialect::Mapped));

@@ -102,7 +102,7 @@ impl LogStore for ElasticsearchStore {
             return Ok(lines.outcomes(Vec::new()));
         }
         self.setup.for_logs(&self.nodes, &self.options.index, &lines.days).await?;
-        if self.setup.dialect(&self.nodes).await? == Dialect::Mapped {
+        if self.setup.dialect(&self.nodes).await? != Dialect::FlatObject {
             self.numbers.see_to(&self.nodes, &self.options.index, records).await?;
         }
         let sent = self.send_lines(std::mem::take(&mut lines.bytes), count).await?;

@@ -165,17 +165,6 @@ impl ElasticsearchStore {
     }
 }
 
-impl Translated {
-    /// A search's body with this query.
-    pub(super) fn body(self) -> Value {
-        let mut body = json!({"query": self.clause});
-        if let Some((kind, fields)) = self.from_source {
-            body[kind] = fields.into();
-        }
-        body
-    }
-}
-
 pub(super) fn newest_first() -> Value {
     json!([{"timestamp": {"order": "desc", "unmapped_type": "date"}}])
 }

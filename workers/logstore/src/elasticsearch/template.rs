@@ -8,8 +8,8 @@
 //!   [`NUMBER`] for ranges, which ignores what is not a number;
 //! - paths beyond [`MAX_PATHS`] are kept and shown, but not indexed.
 //!
-//! With the other dialects all fields together are one of a type that was made for it; ranges and, on Elasticsearch,
-//! patterns are then looked up in the sources at search time.
+//! [`Dialect::Limited`] refuses logs with such paths; they are written again without their fields being indexed
+//! ([`super::apart`]). [`Dialect::FlatObject`] has one field for all.
 //!
 //! Whoever wants other settings (shards, replicas, a lifecycle) puts them into a component template `<name>@custom`.
 
@@ -45,13 +45,16 @@ pub(super) fn logs(base: &str, dialect: Dialect) -> Value {
             "type": "custom", "tokenizer": "taffrail_words", "filter": ["lowercase", "taffrail_longest"],
         },
     });
-    if dialect == Dialect::Mapped {
+    if dialect != Dialect::FlatObject {
         settings["index.mapping.total_fields.limit"] = MAX_PATHS.into();
+    }
+    if dialect == Dialect::Mapped {
         settings["index.mapping.total_fields.ignore_dynamic_beyond_limit"] = true.into();
     }
     let (any, templates) = match dialect {
-        Dialect::Mapped => (json!({"type": "object", "subobjects": false, "dynamic": true}), by_path()),
-        Dialect::Flattened => (json!({"type": "flattened", "ignore_above": MAX_VALUE}), json!([])),
+        Dialect::Mapped | Dialect::Limited => {
+            (json!({"type": "object", "subobjects": false, "dynamic": true}), by_path())
+        }
         Dialect::FlatObject => (json!({"type": "flat_object"}), json!([])),
     };
     let mappings = json!({
@@ -150,8 +153,8 @@ mod tests {
     fn only_current_servers_get_current_settings() {
         let text = |dialect| logs("logs", dialect).to_string();
         assert!(text(Dialect::Mapped).contains("ignore_dynamic_beyond_limit"));
-        assert!(!text(Dialect::Flattened).contains("ignore_dynamic_beyond_limit"));
-        assert!(text(Dialect::Flattened).contains("flattened"));
+        assert!(!text(Dialect::Limited).contains("ignore_dynamic_beyond_limit"));
+        assert!(text(Dialect::Limited).contains("subobjects"));
         assert!(text(Dialect::FlatObject).contains("flat_object"));
         assert!(!text(Dialect::FlatObject).contains("ignore_missing_component_templates"));
     }
