@@ -15,13 +15,13 @@ impl MetricsSink for LocalMetrics {
             .deltas
             .into_iter()
             .map(|delta| Delta {
-                metric: delta.metric.to_string(),
+                metric: delta.metric,
                 kind: match delta.kind {
                     DeltaKind::Counter => Kind::Counter,
                     DeltaKind::Gauge => Kind::Gauge,
                     DeltaKind::Histogram => Kind::Histogram,
                 },
-                labels: (*delta.labels).clone(),
+                labels: delta.labels,
                 timestamp_ms: delta.timestamp,
                 value: delta.value,
             })

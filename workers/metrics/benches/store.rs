@@ -36,7 +36,7 @@ fn round(round: i64, series: usize) -> Vec<DeltaBatch> {
             ("temperature", Kind::Gauge, 20.0 + ((number as i64 * 7 + round * 3) % 40) as f64 / 4.0)
         };
         let timestamp_ms = NOW - (ROUNDS - round) * STEP + jitter;
-        Delta { metric: metric.to_owned(), kind, labels, timestamp_ms, value }
+        Delta { metric: metric.into(), kind, labels: Arc::new(labels), timestamp_ms, value }
     };
     let batches = (0..series).step_by(BATCH).enumerate();
     batches

@@ -18,18 +18,8 @@ impl Store {
         let core = Arc::clone(self.core());
         let _permit =
             self.core().queries.acquire().await.map_err(|error| EngineError::Unavailable(error.to_string()))?;
-        let start = Instant::now();
         let done = tokio::task::spawn_blocking(move || work(&core)).await;
-        let outcome =
-            done.unwrap_or_else(|error| Err(EngineError::Unavailable(format!("the query broke off: {error}"))));
-        let word = match &outcome {
-            Ok(_) => "answered",
-            Err(EngineError::TooLarge(_)) => "too_large",
-            Err(EngineError::Invalid(_)) => "invalid",
-            Err(EngineError::Unavailable(_)) => "failed",
-        };
-        self.core().own.query(word, start.elapsed().as_secs_f64());
-        outcome
+        done.unwrap_or_else(|error| Err(EngineError::Unavailable(format!("the work broke off: {error}"))))
     }
 }
 
@@ -49,7 +39,16 @@ impl MetricsEngine for Store {
         range: TimeRange,
     ) -> Result<Vec<RangeSeries>, EngineError> {
         let query = query.clone();
-        self.run(move |core| evaluate(core, &query, window, range, &Limits::default())).await
+        let start = Instant::now();
+        let outcome = self.run(move |core| evaluate(core, &query, window, range, &Limits::default())).await;
+        let word = match &outcome {
+            Ok(_) => "answered",
+            Err(EngineError::TooLarge(_)) => "too_large",
+            Err(EngineError::Invalid(_)) => "invalid",
+            Err(EngineError::Unavailable(_)) => "failed",
+        };
+        self.core().own.query(word, start.elapsed().as_secs_f64());
+        outcome
     }
 
     async fn metric_names(&self) -> Result<Vec<String>, EngineError> {

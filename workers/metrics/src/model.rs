@@ -67,12 +67,12 @@ impl Kind {
 /// One sample on its way into the store.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Delta {
-    /// The metric's name.
-    pub metric: String,
+    /// The metric's name. Shared, as labels are, because many samples have the same.
+    pub metric: Arc<str>,
     /// How the value is to be read. All series of a metric have the same type.
     pub kind: Kind,
     /// The series' labels. One with an empty value is as one that is not there.
-    pub labels: Labels,
+    pub labels: Arc<Labels>,
     /// When it happened, milliseconds since 1970.
     pub timestamp_ms: i64,
     /// The increment, running total, value or observation.
@@ -281,8 +281,8 @@ mod tests {
     use super::*;
 
     fn sample(metric: &str, labels: &[(&str, &str)]) -> Delta {
-        let labels = labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        Delta { metric: metric.to_owned(), kind: Kind::Histogram, labels, timestamp_ms: 0, value: 1.0 }
+        let labels: Labels = labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Delta { metric: metric.into(), kind: Kind::Histogram, labels: Arc::new(labels), timestamp_ms: 0, value: 1.0 }
     }
 
     #[rstest]

@@ -156,7 +156,8 @@ impl Core {
     ) -> Result<SeriesId, Refusal> {
         let labels = present(&sample.labels);
         let identity = index::identity(&sample.metric, labels.clone());
-        let conflict = |existing: Kind| Refusal::Type { metric: sample.metric.clone(), existing, given: sample.kind };
+        let conflict =
+            |existing: Kind| Refusal::Type { metric: sample.metric.to_string(), existing, given: sample.kind };
         if let Some((id, kind)) = index.find(identity, &sample.metric, labels.clone()) {
             return if kind == sample.kind { Ok(id) } else { Err(conflict(kind)) };
         }
@@ -166,17 +167,17 @@ impl Core {
             .into_iter()
             .flatten()
             .map(|at| &new[*at])
-            .find(|series| series.metric == sample.metric && series.labels.iter().copied().eq(labels.clone()));
+            .find(|series| *series.metric == *sample.metric && series.labels.iter().copied().eq(labels.clone()));
         if let Some(series) = same {
             return if series.kind == sample.kind { Ok(series.id) } else { Err(conflict(series.kind)) };
         }
         check_new_series(sample)?;
-        let existing = index.kind(&sample.metric).or_else(|| made.kinds.get(sample.metric.as_str()).copied());
+        let existing = index.kind(&sample.metric).or_else(|| made.kinds.get(&*sample.metric).copied());
         if let Some(existing) = existing.filter(|kind| kind.type_name() != sample.kind.type_name()) {
             return Err(conflict(existing));
         }
         let limit = self.options.max_series;
-        let too_many = || Refusal::TooManySeries { metric: sample.metric.clone(), limit };
+        let too_many = || Refusal::TooManySeries { metric: sample.metric.to_string(), limit };
         if index.len() + new.len() >= limit {
             return Err(too_many());
         }

@@ -116,9 +116,9 @@ fn stored(directory: &std::path::Path, scenario: &Scenario) -> Store {
             store = Store::open(directory, options(), &Telemetry::default()).unwrap();
         }
         let samples = part.iter().map(|(set, time, value)| Delta {
-            metric: "m".to_owned(),
+            metric: "m".into(),
             kind: scenario.kind,
-            labels: labels(*set),
+            labels: Arc::new(labels(*set)),
             timestamp_ms: START + time,
             value: *value,
         });

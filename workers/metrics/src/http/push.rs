@@ -1,5 +1,7 @@
 //! `POST /api/v1/metrics`: samples as JSON, one object, an array, or one object after the other (NDJSON).
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
@@ -100,7 +102,7 @@ fn sample(value: Value, now: i64, known: impl Fn(&str) -> Option<Kind>) -> Resul
     };
     match object.keys().next() {
         Some(key) => Err(format!("`{key}` is not known: write name, value, timestamp, labels and type")),
-        None => Ok(Delta { metric, kind, labels, timestamp_ms, value }),
+        None => Ok(Delta { metric: metric.into(), kind, labels: Arc::new(labels), timestamp_ms, value }),
     }
 }
 

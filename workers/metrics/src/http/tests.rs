@@ -160,12 +160,12 @@ async fn a_body_that_is_too_large_is_refused() {
 }
 
 fn push(store: &Store, metric: &str, kind: Kind, labels: &[(&str, &str)], samples: &[(i64, f64)]) {
-    let labels: taffrail_query::Labels =
-        labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let labels = labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    let labels = Arc::new(labels.collect());
     let sample = |(ago, value): &(i64, f64)| Delta {
-        metric: metric.to_owned(),
+        metric: metric.into(),
         kind,
-        labels: labels.clone(),
+        labels: Arc::clone(&labels),
         timestamp_ms: NOW - ago,
         value: *value,
     };

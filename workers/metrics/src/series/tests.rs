@@ -27,11 +27,12 @@ proptest! {
     fn every_sample_is_found_once(
         kind in kinds(),
         times in proptest::collection::vec(0_i64..2_000_000, 1..1_500),
+        grain in prop_oneof![Just(1_i64), Just(10_000)],
         sorted_part in 0_usize..1_500,
         restart in 0_usize..1_500,
         window in (0_i64..2_000_000, 0_i64..2_000_000),
     ) {
-        let mut times = times;
+        let mut times: Vec<i64> = times.into_iter().map(|time| time / grain * grain + time % 7).collect();
         let sorted_part = sorted_part.min(times.len());
         times[..sorted_part].sort_unstable();
         let mut series = Series::new(7, kind, &bounds());

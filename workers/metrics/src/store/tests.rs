@@ -36,8 +36,8 @@ fn open(directory: &Path) -> Store {
 }
 
 fn increment(service: &str, ago: i64, value: f64) -> Delta {
-    let labels = Labels::from([("service".to_owned(), service.to_owned())]);
-    Delta { metric: "errors".to_owned(), kind: Kind::Counter, labels, timestamp_ms: NOW - ago, value }
+    let labels = Arc::new(Labels::from([("service".to_owned(), service.to_owned())]));
+    Delta { metric: "errors".into(), kind: Kind::Counter, labels, timestamp_ms: NOW - ago, value }
 }
 
 fn batch(source: &str, first: u64, next: u64, samples: Vec<Delta>) -> DeltaBatch {
@@ -97,7 +97,7 @@ fn a_bad_sample_harms_only_itself() {
         increment("api", -600_000, 2.0),
         gauge.clone(),
         Delta { kind: Kind::CumulativeCounter, ..increment("api", 0, 1.0) },
-        Delta { metric: "5xx".to_owned(), ..increment("api", 0, 1.0) },
+        Delta { metric: "5xx".into(), ..increment("api", 0, 1.0) },
         increment("web", 0, 4.0),
         increment("too many", 0, 1.0),
         increment("web", 0, 8.0),
@@ -148,7 +148,7 @@ fn what_is_old_goes_and_a_counter_is_known_as_long_as_it_is_kept() {
     store.core().prune();
     assert_eq!((store.series(), ask(&store, "sum errors service=old")), (1, None));
     // The number of the dropped series goes to a new one, also when the log is read again.
-    young.labels = Labels::from([("service".to_owned(), "new".to_owned())]);
+    young.labels = Arc::new(Labels::from([("service".to_owned(), "new".to_owned())]));
     young.value = 5.0;
     store.push(&batch("p0", 7, 8, vec![young])).unwrap();
     assert_eq!(store.core().index.read().symbols(), 4);
@@ -211,6 +211,14 @@ fn copy_files(from: &Path, to: &Path) {
     }
 }
 
+struct EndOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for EndOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
 #[test]
 fn whenever_it_is_killed_each_acknowledged_batch_counts_once() {
     let directory = tempfile::tempdir().unwrap();
@@ -219,22 +227,24 @@ fn whenever_it_is_killed_each_acknowledged_batch_counts_once() {
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            for position in 0..3_000_u64 {
+            let mut position = 0;
+            while !done.load(Ordering::SeqCst) {
                 let service = format!("s{}", position % 50);
                 let samples = vec![increment(&service, position as i64 % 1000, 1.0), increment("all", 0, 1.0)];
                 store.push(&batch("p0", position, position + 1, samples)).unwrap();
-                acknowledged.store(position + 1, Ordering::SeqCst);
+                position += 1;
+                acknowledged.store(position, Ordering::SeqCst);
             }
-            done.store(true, Ordering::SeqCst);
         });
         scope.spawn(|| {
             while !done.load(Ordering::SeqCst) {
                 store.core().checkpoint().unwrap();
-                std::thread::sleep(Duration::from_millis(7));
+                std::thread::sleep(Duration::from_millis(20));
             }
         });
-        let mut looked = 0;
-        while !done.load(Ordering::SeqCst) || looked == 0 {
+        // Ends the others also when an assertion here fails.
+        let _end = EndOnDrop(&done);
+        for _ in 0..25 {
             let copy = tempfile::tempdir().unwrap();
             let promised = acknowledged.load(Ordering::SeqCst);
             copy_files(directory.path(), copy.path());
@@ -249,7 +259,6 @@ fn whenever_it_is_killed_each_acknowledged_batch_counts_once() {
                 killed.push(&batch("p0", position, position + 1, samples)).unwrap();
             }
             assert_eq!(ask(&killed, "count errors service=all"), Some((counted + 1) as f64));
-            looked += 1;
         }
     });
     store.sync().unwrap();
