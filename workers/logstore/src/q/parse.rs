@@ -418,7 +418,14 @@ const fn is_wild(character: char) -> bool {
 /// The pattern that characters stand for: a backslash only where it is needed.
 fn pattern(word: &[Character]) -> String {
     let mut pattern = String::with_capacity(word.len());
+    let mut stars = false;
     for &(character, escaped) in word {
+        // Several in a row are as good as one.
+        let star = character == '*' && !escaped;
+        if star && std::mem::replace(&mut stars, star) {
+            continue;
+        }
+        stars = star;
         if escaped && matches!(character, '*' | '?' | '\\') {
             pattern.push('\\');
         }
