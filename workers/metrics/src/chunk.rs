@@ -119,13 +119,18 @@ impl Encoder {
         self.bits.write(xor >> (64 - self.leading - self.significant), self.significant);
     }
 
+    /// The chunk of what was appended so far; none without samples.
+    pub(crate) fn chunk(&self) -> Option<Chunk> {
+        let chunk =
+            || Chunk { data: Arc::from(self.bits.bytes()), first: self.first, last: self.time, count: self.count };
+        (self.count > 0).then(chunk)
+    }
+
     /// The chunk of what was appended, and an empty encoder in its place; none without samples.
     pub(crate) fn seal(&mut self) -> Option<Chunk> {
-        if self.count == 0 {
-            return None;
-        }
-        let done = std::mem::take(self);
-        Some(Chunk { data: Arc::from(done.bits.bytes()), first: done.first, last: done.time, count: done.count })
+        let chunk = self.chunk();
+        *self = Self::default();
+        chunk
     }
 
     /// Writes the state, so that appending can go on after a restart.

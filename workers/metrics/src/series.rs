@@ -147,7 +147,7 @@ impl Series {
         }
         sealed.extend(self.sealed[start..].iter().take_while(|chunk| chunk.first() <= to).cloned());
         if self.open.count() > 0 && self.open.first() <= to && (cumulative || self.open.last() > from) {
-            sealed.extend(self.open.clone().seal());
+            sealed.extend(self.open.chunk());
         }
         let mut late = Vec::new();
         if let Some(all) = &self.late {

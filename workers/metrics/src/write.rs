@@ -25,6 +25,7 @@ const MAX_SOURCE_BYTES: usize = 1024;
 const MAX_DESCRIPTIONS: usize = 10_000;
 const MAX_BOUNDS: usize = 200;
 const MAX_HELP_BYTES: usize = 1024;
+const KEPT_FRAME_BYTES: usize = 1 << 20;
 
 /// What a batch comes to before it is written.
 #[derive(Default)]
@@ -71,13 +72,16 @@ impl Core {
     }
 
     /// Writes the record that the frame holds.
-    fn write(&self, wal: &mut Wal, buffer: &mut [u8]) -> Result<(), StoreError> {
+    fn write(&self, wal: &mut Wal, buffer: &mut Vec<u8>) -> Result<(), StoreError> {
         if buffer.len() > frame::MAX_RECORD {
             return Err(StoreError::Invalid("the batch is too large: send it in parts".to_owned()));
         }
         frame::end(buffer);
         let written = wal.append(buffer);
         self.note("log", &written);
+        // One great batch is no reason to keep as much memory for ever.
+        buffer.clear();
+        buffer.shrink_to(KEPT_FRAME_BYTES);
         written.map(|_| ())
     }
 
