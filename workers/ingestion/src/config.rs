@@ -10,6 +10,7 @@ use taffrail_crds::{LogPipeline, LogPipelineStatus, SecretData};
 use taffrail_logstore::LogStore;
 
 use crate::MetricsSink;
+use crate::deliver::Renew;
 use crate::telemetry::IngestionMetrics;
 
 /// Looks up a secret of the pipeline's namespace by name. It is asked again whenever credentials fail.
@@ -26,6 +27,8 @@ pub struct PipelineConfig {
     pub secrets: Secrets,
     /// Where its logs go.
     pub store: Arc<dyn LogStore>,
+    /// Called when the store refuses our credentials, to look whether they have changed; none where it has none.
+    pub renew: Option<Renew>,
     /// Where the metrics go that it derives.
     pub metrics: Arc<dyn MetricsSink>,
     /// A folder of this pipeline alone, for the places it has read up to. It is made where it is missing.
@@ -45,6 +48,13 @@ pub struct PipelineConfig {
 impl PipelineConfig {
     /// How long stopping waits for acknowledgements unless said otherwise.
     pub const DEFAULT_DRAIN: Duration = Duration::from_millis(1_500);
+
+    /// `namespace/name`.
+    pub(crate) fn name(&self) -> String {
+        let metadata = &self.object.metadata;
+        let namespace = metadata.namespace.as_deref().unwrap_or(taffrail_crds::DEFAULT_NAMESPACE);
+        format!("{namespace}/{}", metadata.name.as_deref().unwrap_or_default())
+    }
 }
 
 /// Why a pipeline does not start.

@@ -2,13 +2,30 @@
 
 #![forbid(unsafe_code)]
 
+mod batch;
 mod config;
+mod dead_letter;
+mod decode;
+mod deliver;
 mod deltas;
+mod derive;
+mod engine;
+mod health;
+mod lane;
 mod pipeline;
+mod positions;
+mod push;
+mod random;
+mod record;
+mod source;
+mod status;
 mod telemetry;
+#[cfg(test)]
+mod testing;
 mod transform;
 
 pub use config::{PipelineConfig, Report, Secrets, StartError};
+pub use deliver::Renew;
 pub use deltas::{Delta, DeltaBatch, DeltaKind, MetricsSink, Origin, PushError};
 pub use pipeline::{Pipeline, PipelineHandle};
 pub use telemetry::IngestionMetrics;

@@ -1,0 +1,149 @@
+#![allow(clippy::unwrap_used)]
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use taffrail_logstore::LogEntry;
+
+use super::*;
+use crate::decode::canonical::pick;
+
+fn deriver(metrics: Value) -> Deriver {
+    let specs: Vec<DerivedMetric> = serde_json::from_value(metrics).unwrap();
+    Deriver::new(&specs).unwrap()
+}
+
+fn log(level: &str, service: &str, fields: Value) -> LogEntry {
+    LogEntry {
+        level: level.into(),
+        service: service.into(),
+        fields: fields.as_object().unwrap().clone(),
+        ..LogEntry::default()
+    }
+}
+
+fn derive(deriver: &mut Deriver, log: &LogEntry) -> Vec<Delta> {
+    let mut deltas = Vec::new();
+    let picked = pick(log, deriver.wanted());
+    deriver.derive(&picked, 42, &mut deltas);
+    deltas
+}
+
+/// Name, labels and value of deltas.
+fn shown(deltas: &[Delta]) -> Vec<(String, String, f64)> {
+    let labels = |delta: &Delta| {
+        delta.labels.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(",")
+    };
+    deltas.iter().map(|delta| (delta.metric.to_string(), labels(delta), delta.value)).collect()
+}
+
+#[test]
+fn counters_count_what_matches() {
+    let mut errors = deriver(json!([
+        {"name": "error_count", "type": "counter", "match": {"level": "ERROR"}, "labels": {"service": "service"}},
+        {"name": "bytes", "type": "counter", "value": "fields.bytes"},
+    ]));
+    let deltas = derive(&mut errors, &log("error", "api", json!({"bytes": "12.5"})));
+    assert_eq!(
+        shown(&deltas),
+        [("error_count".into(), "service=api".into(), 1.0), ("bytes".into(), String::new(), 12.5)]
+    );
+    assert_eq!((deltas[0].timestamp, deltas[0].kind), (42, DeltaKind::Counter));
+    assert!(derive(&mut errors, &log("info", "api", json!({"bytes": -1}))).is_empty());
+    assert!(derive(&mut errors, &log("info", "api", json!({"bytes": "many"}))).is_empty());
+    assert_eq!(errors.without_value, 2);
+}
+
+#[test]
+fn gauges_and_histograms_take_any_number() {
+    let mut metrics = deriver(json!([
+        {"name": "temperature", "type": "gauge", "value": "fields.t"},
+        {"name": "duration", "type": "histogram", "value": "fields.http.duration"},
+    ]));
+    let deltas = derive(&mut metrics, &log("info", "", json!({"t": -3, "http": {"duration": 1.5}})));
+    assert_eq!(
+        deltas.iter().map(|delta| (delta.kind, delta.value)).collect::<Vec<_>>(),
+        [(DeltaKind::Gauge, -3.0), (DeltaKind::Histogram, 1.5)]
+    );
+}
+
+#[test]
+fn expressions_compare() {
+    for (operator, values, status, expected) in [
+        ("In", json!(["500", "502"]), json!(502), true),
+        ("In", json!(["500"]), json!(502), false),
+        ("NotIn", json!(["500"]), json!(502), true),
+        ("NotIn", json!(["500"]), Value::Null, true),
+        ("NotIn", json!(["500"]), json!("500"), false),
+        ("Exists", json!([]), json!(false), true),
+        ("Exists", json!([]), Value::Null, false),
+        ("DoesNotExist", json!([]), Value::Null, true),
+        ("DoesNotExist", json!([]), json!(0), false),
+        ("Gt", json!(["500"]), json!(500), false),
+        ("Gte", json!(["500"]), json!("500"), true),
+        ("Lt", json!(["500"]), json!(499.9), true),
+        ("Lte", json!(["-1"]), json!(-1), true),
+        ("Lte", json!(["5"]), Value::Null, false),
+        ("Gt", json!(["5"]), json!("many"), false),
+    ] {
+        let mut metric = deriver(json!([{
+            "name": "n", "type": "counter",
+            "matchExpressions": [{"key": "fields.status", "operator": operator, "values": values}],
+        }]));
+        let deltas = derive(&mut metric, &log("", "", json!({"status": status})));
+        assert_eq!(!deltas.is_empty(), expected, "{status} {operator} {values}");
+    }
+}
+
+#[test]
+fn what_can_not_be_derived_is_refused() {
+    for (metric, expected) in [
+        (json!({"name": "n", "type": "counter", "labels": {"a": "nonsense"}}), "`nonsense` is no part of a log"),
+        (
+            json!({"name": "n", "type": "counter", "matchExpressions": [{"key": "fields.a", "operator": "Gt", "values": ["x"]}]}),
+            "`x`, which is no number",
+        ),
+        (
+            json!({"name": "n", "type": "counter", "matchExpressions": [{"key": "fields.a", "operator": "Gt"}]}),
+            "exactly one number, not 0",
+        ),
+    ] {
+        let specs: Vec<DerivedMetric> = serde_json::from_value(json!([metric])).unwrap();
+        let error = Deriver::new(&specs).err().unwrap();
+        assert!(error.contains(expected), "{error}");
+    }
+}
+
+#[test]
+fn labels_of_a_length_that_nobody_reads_are_cut_off_between_characters() {
+    let mut metric = deriver(json!([{"name": "n", "type": "counter", "labels": {"s": "service"}}]));
+    let long = "ä".repeat(2_000);
+    let deltas = derive(&mut metric, &log("", &long, json!({})));
+    assert_eq!(deltas[0].labels["s"], "ä".repeat(512));
+}
+
+proptest! {
+    /// However many services there are, a metric has its series and one of overflow, and nothing goes uncounted.
+    #[test]
+    fn series_are_bounded_and_counts_are_kept(services in prop::collection::vec("[a-h]", 0..60), max in 1_u32..5) {
+        let mut metric = deriver(json!([
+            {"name": "n", "type": "counter", "labels": {"service": "service"}, "maxSeries": max},
+        ]));
+        let mut counts: BTreeMap<String, f64> = BTreeMap::new();
+        for service in &services {
+            for delta in derive(&mut metric, &log("", service, json!({}))) {
+                *counts.entry(delta.labels["service"].clone()).or_default() += delta.value;
+            }
+        }
+        let mut expected: BTreeMap<String, f64> = BTreeMap::new();
+        let mut seen: Vec<&String> = Vec::new();
+        for service in &services {
+            if !seen.contains(&service) && seen.len() < max as usize {
+                seen.push(service);
+            }
+            let name = if seen.contains(&service) { service.as_str() } else { OVERFLOW };
+            *expected.entry(name.to_owned()).or_default() += 1.0;
+        }
+        prop_assert_eq!(metric.overflowed as f64, expected.get(OVERFLOW).copied().unwrap_or(0.0));
+        prop_assert_eq!(counts, expected);
+    }
+}

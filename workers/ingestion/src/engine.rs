@@ -1,0 +1,194 @@
+//! The engine: takes records from the source, fills batches, and keeps the senders busy.
+//!
+//! What is in memory is bounded by construction: one chunk per place in the source's channel, one batch that fills, and
+//! one batch per sender. While all senders are busy the batch that fills keeps growing, up to its limits; then the
+//! source is not read from any more.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::MetricsSink;
+use crate::batch::{Batch, Batcher};
+use crate::deliver::Courier;
+use crate::health::Health;
+use crate::push::{self, Job};
+use crate::record::RawRecord;
+
+/// Batches that are sent at the same time.
+pub(crate) const SENDERS: u32 = 2;
+
+/// Chunks of records that wait for the engine.
+pub(crate) const CHUNKS: usize = 4;
+
+/// Records that a source hands over at once, and their bytes, at most (unless one record has more).
+pub(crate) const CHUNK_RECORDS: usize = 1_000;
+/// See [`CHUNK_RECORDS`].
+pub(crate) const CHUNK_BYTES: usize = 512 << 10;
+
+/// Records that a batch never exceeds, however small they are.
+const MAX_RECORDS: usize = 50_000;
+
+/// What a rewritten entry may have more than the record it was made of, in most cases.
+const REWRITING: usize = 256;
+
+/// Asks the engine not to wait for batches to fill.
+#[derive(Debug, Default)]
+pub(crate) struct Hurry {
+    wanted: AtomicBool,
+    changed: Notify,
+}
+
+impl Hurry {
+    /// While this is on, batches are sent as they are.
+    pub(crate) fn set(&self, wanted: bool) {
+        self.wanted.store(wanted, Ordering::Release);
+        self.changed.notify_one();
+    }
+}
+
+/// When a batch is sent.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    pub(crate) records: usize,
+    pub(crate) timeout: Duration,
+    pub(crate) bytes: usize,
+}
+
+/// What derived metrics could not be made of.
+#[derive(Debug, Default)]
+pub(crate) struct Derived {
+    pub(crate) without_value: AtomicU64,
+    pub(crate) overflowed: AtomicU64,
+}
+
+pub(crate) struct Engine {
+    pub(crate) batcher: Batcher,
+    pub(crate) courier: Arc<Courier>,
+    pub(crate) metrics: Arc<dyn MetricsSink>,
+    pub(crate) health: Arc<Health>,
+    pub(crate) derived: Arc<Derived>,
+    pub(crate) limits: Limits,
+    pub(crate) hurry: Arc<Hurry>,
+    /// Called after each resolved batch, before anybody is told of it.
+    pub(crate) checkpoint: Arc<dyn Fn() + Send + Sync>,
+    /// Gives up what is under way.
+    pub(crate) abort: CancellationToken,
+}
+
+impl Engine {
+    /// Runs until the source has closed its channel and everything is resolved, or until it is aborted.
+    pub(crate) async fn run(self, records: mpsc::Receiver<Vec<RawRecord>>) {
+        let abort = self.abort.clone();
+        tokio::select! {
+            () = abort.cancelled() => {}
+            () = self.work(records) => {}
+        }
+    }
+
+    async fn work(mut self, mut records: mpsc::Receiver<Vec<RawRecord>>) {
+        let senders = Arc::new(Semaphore::new(SENDERS as usize));
+        let (jobs, queue) = mpsc::channel(SENDERS as usize);
+        let pushing = push::push_all(queue, self.metrics.clone(), self.health.clone());
+        let _pushing = AbortOnDropHandle::new(tokio::spawn(pushing));
+        // Dropped, they give up what they send: when the engine is aborted.
+        let mut sending = JoinSet::new();
+        let mut waiting = VecDeque::new();
+        let mut batch = Batch::new(Instant::now());
+        let mut is_open = true;
+        loop {
+            while sending.try_join_next().is_some() {}
+            self.fill(&mut batch, &mut waiting, &senders).await;
+            if !is_open && batch.is_empty() {
+                break;
+            }
+            let deadline = batch.since + self.limits.timeout;
+            // What still waits had no room.
+            let is_full = !waiting.is_empty() || batch.bytes >= self.limits.bytes || batch.len() >= MAX_RECORDS;
+            let is_due = is_full
+                || !is_open
+                || batch.len() >= self.limits.records
+                || self.hurry.wanted.load(Ordering::Acquire)
+                || Instant::now() >= deadline;
+            tokio::select! {
+                biased;
+                permit = senders.clone().acquire_owned(), if is_due && !batch.is_empty() => {
+                    // The semaphore is never closed.
+                    let Ok(permit) = permit else { break };
+                    let ready = std::mem::replace(&mut batch, Batch::new(Instant::now()));
+                    self.send(ready, &jobs, permit, &mut sending).await;
+                }
+                chunk = records.recv(), if is_open && !is_full => match chunk {
+                    Some(chunk) => waiting.extend(chunk),
+                    None => is_open = false,
+                },
+                () = self.hurry.changed.notified() => {}
+                () = tokio::time::sleep_until(deadline.into()), if !is_due && !batch.is_empty() => {}
+            }
+        }
+        while sending.join_next().await.is_some() {}
+    }
+
+    /// Moves records into the batch, until there are none, the batch is full, or it is large enough and a sender free.
+    async fn fill(&mut self, batch: &mut Batch, waiting: &mut VecDeque<RawRecord>, senders: &Semaphore) {
+        while let Some(raw) = waiting.front() {
+            let is_full = batch.bytes + raw.payload.len() + REWRITING > self.limits.bytes || batch.len() >= MAX_RECORDS;
+            let is_wanted = batch.len() >= self.limits.records && senders.available_permits() > 0;
+            if !batch.is_empty() && (is_full || is_wanted) {
+                return;
+            }
+            let counted = push::counted(&raw.lane, &*self.metrics, &self.health).await;
+            if batch.is_empty() {
+                batch.since = Instant::now();
+            }
+            if let Some(raw) = waiting.pop_front() {
+                self.batcher.add(batch, raw, counted);
+            }
+        }
+        if let Some(deriver) = &self.batcher.deriver {
+            self.derived.without_value.store(deriver.without_value, Ordering::Relaxed);
+            self.derived.overflowed.store(deriver.overflowed, Ordering::Relaxed);
+        }
+    }
+
+    async fn send(
+        &self,
+        mut batch: Batch,
+        jobs: &mpsc::Sender<Job>,
+        permit: OwnedSemaphorePermit,
+        sending: &mut JoinSet<()>,
+    ) {
+        let deltas = batch.cut();
+        let pushed = if deltas.is_empty() {
+            None
+        } else {
+            let (counted, pushed) = oneshot::channel();
+            // Its receiver lives as long as the engine.
+            if jobs.send((deltas, counted)).await.is_err() {
+                return;
+            }
+            Some(pushed)
+        };
+        let courier = self.courier.clone();
+        let checkpoint = self.checkpoint.clone();
+        sending.spawn(async move {
+            courier.deliver(&mut batch).await;
+            if let Some(pushed) = pushed
+                && pushed.await.is_err()
+            {
+                return;
+            }
+            batch.resolve(&*checkpoint);
+            drop(permit);
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,250 @@
+//! One file that is followed.
+
+use std::fs::{self, File};
+use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::engine::{CHUNK_BYTES, CHUNK_RECORDS};
+use crate::lane::{Book, Identity, Lane, Ledger, Mark};
+use crate::positions::Kept;
+use crate::record::RawRecord;
+use crate::source::Records;
+use crate::source::lines::{Line, Lines};
+use crate::source::local::now;
+
+/// Bytes at the beginning of a file that tell it from another one with the same inode.
+const HEAD: usize = 256;
+
+/// Bytes that are read from a file before the next one has its turn.
+const TURN: usize = 1 << 20;
+
+const READ_AT_ONCE: usize = 64 << 10;
+
+/// What tells a file from others as long as it is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Key {
+    device: u64,
+    inode: u64,
+}
+
+impl Key {
+    /// The key of the file at a path; none where it is no file.
+    pub(super) fn of(path: &Path) -> io::Result<Option<Self>> {
+        let metadata = fs::metadata(path)?;
+        Ok(metadata.is_file().then(|| Self { device: metadata.dev(), inode: metadata.ino() }))
+    }
+}
+
+/// What is kept of a file beside its place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct About {
+    path: PathBuf,
+    device: u64,
+    inode: u64,
+    /// How many bytes of the head were there when they were looked at, and their CRC-32.
+    head_length: usize,
+    head_crc: u32,
+}
+
+/// A file that is followed.
+pub(super) struct Followed {
+    pub(super) key: Key,
+    /// Under which its place is kept, and from which the ids of its lines derive.
+    pub(super) name: String,
+    pub(super) path: PathBuf,
+    pub(super) lane: Arc<Lane>,
+    /// Other content has taken its place.
+    pub(super) is_replaced: bool,
+    /// More of its head is known than before: what is kept about it must be kept anew.
+    pub(super) has_longer_head: bool,
+    about: About,
+    file: File,
+    lines: Lines,
+    /// Bytes that were read.
+    read: u64,
+    moved: Instant,
+}
+
+/// What reading came to.
+pub(super) struct Progress {
+    pub(super) has_more: bool,
+}
+
+impl Followed {
+    /// Opens a file that is not known yet, at its beginning. None while it is empty: its head is what it is known by.
+    pub(super) fn open(pipeline: &str, path: &Path) -> io::Result<Option<Self>> {
+        let file = File::open(path)?;
+        let metadata = file.metadata()?;
+        let head = head(&file, HEAD)?;
+        if head.is_empty() {
+            return Ok(None);
+        }
+        let about = About {
+            path: path.to_owned(),
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            head_length: head.len(),
+            head_crc: crc32fast::hash(&head),
+        };
+        // The time tells it from a file that had the same inode and the same first lines before.
+        let name = format!("{:x}-{:x}-{:08x}", now(), about.inode, about.head_crc);
+        Ok(Some(Self::at(pipeline, name, about, file, 0, Ledger::default(), None)))
+    }
+
+    /// Goes on with a file. None where it is gone, or has been replaced.
+    pub(super) fn resume(pipeline: &str, name: &str, kept: &Kept) -> io::Result<Option<Self>> {
+        let Ok(mut about) = serde_json::from_value::<About>(kept.about.clone()) else { return Ok(None) };
+        let Some(path) = find(&about)? else { return Ok(None) };
+        let mut file = File::open(&path)?;
+        about.path = path;
+        let length = i64::try_from(file.metadata()?.len()).unwrap_or(i64::MAX);
+        if length < kept.position || !has_head(&file, &about)? {
+            return Ok(None);
+        }
+        let position = u64::try_from(kept.position).unwrap_or(0);
+        file.seek(SeekFrom::Start(position))?;
+        Ok(Some(Self::at(pipeline, name.to_owned(), about, file, position, kept.ledger, kept.watermark)))
+    }
+
+    fn at(
+        pipeline: &str,
+        name: String,
+        about: About,
+        file: File,
+        position: u64,
+        ledger: Ledger,
+        watermark: Option<i64>,
+    ) -> Self {
+        let book = Book::new(about.path.display().to_string(), 0, ledger, watermark);
+        let start = i64::try_from(position).unwrap_or(i64::MAX);
+        let origin = Some(format!("{pipeline}/file/{name}"));
+        let lane = Lane::new(book, Identity::Offset(name.clone()), origin, start, None);
+        Self {
+            key: Key { device: about.device, inode: about.inode },
+            name,
+            path: about.path.clone(),
+            lane,
+            is_replaced: false,
+            has_longer_head: false,
+            about,
+            file,
+            lines: Lines::at(start),
+            read: position,
+            moved: Instant::now(),
+        }
+    }
+
+    /// What to keep beside the place.
+    pub(super) fn about(&self) -> Value {
+        // A struct of texts and numbers always has JSON.
+        serde_json::to_value(&self.about).unwrap_or_default()
+    }
+
+    /// How long nothing new has come.
+    pub(super) fn idle(&self) -> Duration {
+        self.moved.elapsed()
+    }
+
+    /// Hands over what is new, up to a turn.
+    pub(super) fn read(&mut self, records: &Records) -> io::Result<Progress> {
+        let length = self.file.metadata()?.len();
+        if length == self.read || self.is_replaced {
+            return Ok(Progress { has_more: false });
+        }
+        if length < self.read || !has_head(&self.file, &self.about)? {
+            self.is_replaced = true;
+            return Ok(Progress { has_more: false });
+        }
+        self.moved = Instant::now();
+        if self.about.head_length < HEAD {
+            // The longer the head, the surer it tells.
+            let head = head(&self.file, HEAD)?;
+            (self.about.head_length, self.about.head_crc) = (head.len(), crc32fast::hash(&head));
+            self.has_longer_head = true;
+        }
+        let mut buffer = vec![0; READ_AT_ONCE];
+        let mut turn = 0;
+        while turn < TURN {
+            let count = self.file.read(&mut buffer)?;
+            if count == 0 {
+                return Ok(Progress { has_more: false });
+            }
+            turn += count;
+            self.read += count as u64;
+            self.lines.push(&buffer[..count]);
+            while self.hand_over(records, None) {}
+        }
+        Ok(Progress { has_more: true })
+    }
+
+    /// Hands over a last line without an end: none will come.
+    pub(super) fn finish(&mut self, records: &Records) {
+        if let Some(rest) = self.lines.rest() {
+            self.hand_over(records, Some(rest));
+        }
+    }
+
+    /// Hands over a chunk of lines. False where there are no more.
+    fn hand_over(&mut self, records: &Records, first: Option<Line>) -> bool {
+        let mut chunk = Vec::new();
+        let mut bytes = 0;
+        let mut line = first;
+        while chunk.len() < CHUNK_RECORDS && bytes < CHUNK_BYTES {
+            let Some(Line { start, next, bytes: payload }) = line.take().or_else(|| self.lines.next()) else { break };
+            bytes += payload.len();
+            chunk.push(RawRecord {
+                lane: self.lane.clone(),
+                mark: Mark { offset: start, timestamp: now(), crc: 0 },
+                next,
+                id: None,
+                payload,
+                ticket: None,
+            });
+        }
+        let Some(last) = chunk.last() else { return false };
+        self.lane.hand_over(last.next);
+        // Closed when the pipeline stops: then it is read again.
+        records.blocking_send(chunk).is_ok()
+    }
+}
+
+/// Where a file is now: at its path, or beside it.
+fn find(about: &About) -> io::Result<Option<PathBuf>> {
+    let key = Some(Key { device: about.device, inode: about.inode });
+    if Key::of(&about.path).ok().flatten() == key {
+        return Ok(Some(about.path.clone()));
+    }
+    let Some(folder) = about.path.parent() else { return Ok(None) };
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    Ok(entries.flatten().map(|entry| entry.path()).find(|path| Key::of(path).ok().flatten() == key))
+}
+
+fn head(file: &File, length: usize) -> io::Result<Vec<u8>> {
+    let mut head = vec![0; length];
+    let mut filled = 0;
+    while filled < length {
+        match file.read_at(&mut head[filled..], filled as u64)? {
+            0 => break,
+            count => filled += count,
+        }
+    }
+    head.truncate(filled);
+    Ok(head)
+}
+
+fn has_head(file: &File, about: &About) -> io::Result<bool> {
+    let head = head(file, about.head_length)?;
+    Ok(head.len() == about.head_length && crc32fast::hash(&head) == about.head_crc)
+}

@@ -1,0 +1,72 @@
+//! The Kafka source.
+//!
+//! One thread polls (librdkafka's streams have been seen to stall): it hands over what arrives, commits what is
+//! resolved, and waits for what is under way when partitions are revoked or the pipeline stops. An offset is committed
+//! only when every record below it is accounted for; with it goes the account itself (see [`partition`]), so that both
+//! are always of the same moment, and follow the partition to whichever worker gets it next.
+//!
+//! While the pipeline is full, partitions are paused and polling goes on, so that the worker stays in its group.
+
+mod context;
+mod letters;
+mod oauth;
+mod partition;
+mod poll;
+mod settings;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use taffrail_crds::{KafkaSource, StartFrom};
+use tokio::task::JoinHandle;
+
+pub(crate) use letters::InTopic;
+
+use self::partition::Start;
+use self::poll::{Poller, Shared};
+use super::{Checkpoint, Intake, Records};
+use crate::config::{PipelineConfig, StartError};
+use crate::health::Part;
+
+/// Until the first partitions are assigned.
+const STARTING: &str = "Starting";
+
+pub(super) fn start(
+    spec: &KafkaSource,
+    config: &PipelineConfig,
+    intake: Intake,
+    records: Records,
+) -> Result<(JoinHandle<()>, Checkpoint), StartError> {
+    let name = config.object.metadata.name.clone().unwrap_or_default();
+    let message = format!("waiting for partitions of the topic `{}`", spec.topic);
+    intake.health.fail(Part::Source, STARTING, message);
+    let shared = Shared {
+        pipeline: config.name(),
+        group: spec.group.clone().unwrap_or_else(|| format!("taffrail-{name}")),
+        otherwise: match spec.start_from {
+            StartFrom::Earliest => Start::Beginning,
+            StartFrom::Latest => Start::End,
+        },
+        name,
+        spec: spec.clone(),
+        secrets: config.secrets.clone(),
+        runtime: tokio::runtime::Handle::current(),
+        known: Arc::new(parking_lot::Mutex::new(BTreeMap::new())),
+        intake,
+    };
+    let (over, is_over) = tokio::sync::oneshot::channel();
+    std::thread::Builder::new()
+        .name("kafka".to_owned())
+        .spawn(move || {
+            Poller::new(shared, records).run();
+            // Nobody listens any more where closing took too long.
+            let _ = over.send(());
+        })
+        .map_err(|error| StartError::Source(format!("could not start a thread to poll Kafka: {error}")))?;
+    let task = tokio::spawn(async move {
+        // An error means that the thread is over, too.
+        let _ = is_over.await;
+    });
+    // What is resolved is committed by the thread, which looks once a second.
+    Ok((task, Arc::new(|| {})))
+}

@@ -1,0 +1,363 @@
+//! The polling thread.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
+
+use bytes::{BufMut as _, BytesMut};
+use parking_lot::Mutex;
+use rdkafka::Offset;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
+use rdkafka::error::KafkaError;
+use rdkafka::message::{BorrowedMessage, Message as _};
+use taffrail_crds::KafkaSource;
+use tokio::sync::mpsc::error::SendTimeoutError;
+
+use super::context::{Context, Place};
+use super::partition::{Start, Verdict};
+use super::settings::Connection;
+use crate::Secrets;
+use crate::engine::{CHUNK_BYTES, CHUNK_RECORDS};
+use crate::health::{Part, SECRET_NOT_FOUND, SOURCE_UNAVAILABLE};
+use crate::lane::{Book, Lane, Mark};
+use crate::record::RawRecord;
+use crate::source::{Intake, Records};
+
+/// How often resolved offsets are committed.
+const COMMIT_EVERY: Duration = Duration::from_secs(1);
+
+/// How long a poll waits for a message.
+const POLL: Duration = Duration::from_millis(100);
+
+/// How long the engine may be busy until partitions are paused.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// How often the brokers are asked how far partitions reach.
+const ASK_EVERY: Duration = Duration::from_secs(3);
+
+/// How long that may take.
+const ASK_WITHIN: Duration = Duration::from_secs(5);
+
+/// How long to wait before a consumer is made anew.
+const AGAIN_AFTER: Duration = Duration::from_secs(2);
+
+/// What every consumer of the pipeline has in common.
+pub(super) struct Shared {
+    pub(super) pipeline: String,
+    pub(super) name: String,
+    pub(super) group: String,
+    pub(super) otherwise: Start,
+    pub(super) spec: KafkaSource,
+    pub(super) secrets: Secrets,
+    pub(super) runtime: tokio::runtime::Handle,
+    pub(super) known: Arc<Mutex<BTreeMap<Place, Arc<Book>>>>,
+    pub(super) intake: Intake,
+}
+
+type Consumer = BaseConsumer<Context>;
+
+/// The polling thread.
+pub(super) struct Poller {
+    shared: Shared,
+    records: Option<Records>,
+    /// What waits to be handed over.
+    chunk: Vec<RawRecord>,
+    bytes: usize,
+    /// Messages are copied here one behind the other: one allocation for many.
+    buffer: BytesMut,
+    is_paused: bool,
+    committed: Instant,
+}
+
+impl Poller {
+    pub(super) fn new(shared: Shared, records: Records) -> Self {
+        Self {
+            shared,
+            records: Some(records),
+            chunk: Vec::new(),
+            bytes: 0,
+            buffer: BytesMut::new(),
+            is_paused: false,
+            committed: Instant::now(),
+        }
+    }
+
+    pub(super) fn run(mut self) {
+        while !self.is_stopping() {
+            let Some(consumer) = self.connect() else {
+                self.wait(AGAIN_AFTER);
+                continue;
+            };
+            let (ask, asked) = channel();
+            let asking = consumer.clone();
+            let asker =
+                std::thread::Builder::new().name("kafka-lag".to_owned()).spawn(move || ask_ends(&asking, &asked));
+            self.poll(&consumer);
+            self.farewell(&consumer);
+            drop(ask);
+            if let Ok(asker) = asker {
+                // It must let go of the consumer first.
+                let _ = asker.join();
+            }
+            // Leaves the group.
+            drop(consumer);
+            if !self.is_stopping() {
+                self.wait(AGAIN_AFTER);
+            }
+        }
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.shared.intake.stopping.is_cancelled()
+    }
+
+    fn wait(&self, time: Duration) {
+        let stopping = self.shared.intake.stopping.cancelled();
+        // Either is fine.
+        let _ = self.shared.runtime.block_on(async { tokio::time::timeout(time, stopping).await });
+    }
+
+    fn connect(&mut self) -> Option<Arc<Consumer>> {
+        let Shared { pipeline, name, group, spec, secrets, runtime, known, intake, otherwise } = &self.shared;
+        let connection = match Connection::new(spec, name, secrets) {
+            Ok(connection) => connection,
+            Err(error) => {
+                intake.health.fail(Part::Source, SECRET_NOT_FOUND, error.to_string());
+                return None;
+            }
+        };
+        let context = Context {
+            pipeline: pipeline.clone(),
+            otherwise: *otherwise,
+            books: intake.books.clone(),
+            health: intake.health.clone(),
+            hurry: intake.hurry.clone(),
+            oauth: connection.oauth.clone(),
+            runtime: runtime.clone(),
+            partitions: Mutex::default(),
+            known: known.clone(),
+            topic_changed: AtomicBool::new(false),
+            broken: AtomicBool::new(false),
+            closing: AtomicBool::new(false),
+        };
+        let consumer: Result<Consumer, KafkaError> = connection.consumer(group).create_with_context(context);
+        let consumer = consumer.and_then(|consumer| consumer.subscribe(&[&spec.topic]).map(|()| consumer));
+        match consumer {
+            Ok(consumer) => Some(Arc::new(consumer)),
+            Err(error) => {
+                let message = format!("no consumer for the topic `{}`: {error}", spec.topic);
+                intake.health.fail(Part::Source, SOURCE_UNAVAILABLE, message);
+                None
+            }
+        }
+    }
+
+    /// Polls until the pipeline stops or the consumer is broken.
+    fn poll(&mut self, consumer: &Consumer) {
+        self.is_paused = false;
+        while !self.is_stopping() && !consumer.context().broken.load(Ordering::Acquire) {
+            let mut timeout = POLL;
+            while self.chunk.len() < CHUNK_RECORDS && self.bytes < CHUNK_BYTES {
+                // What came before the next message was served within the poll.
+                let message = consumer.poll(timeout);
+                if consumer.context().topic_changed.swap(false, Ordering::AcqRel) {
+                    self.verify(consumer);
+                    // Whatever arrived may be of another topic than it seems; it comes again.
+                    break;
+                }
+                match message {
+                    Some(Ok(message)) => self.take(consumer, &message),
+                    Some(Err(error)) => self.complain(consumer, &error),
+                    None => break,
+                }
+                timeout = Duration::ZERO;
+            }
+            if !self.hand_over(consumer) {
+                return;
+            }
+            self.tick(consumer);
+        }
+    }
+
+    fn take(&mut self, consumer: &Consumer, message: &BorrowedMessage<'_>) {
+        let payload = message.payload().unwrap_or_default();
+        let mark = Mark {
+            offset: message.offset(),
+            timestamp: message.timestamp().to_millis().unwrap_or(0),
+            crc: crc32fast::hash(payload),
+        };
+        let (topic, number) = (message.topic(), message.partition());
+        let verdict = {
+            let mut partitions = consumer.context().partitions.lock();
+            // Of a partition that was taken away meanwhile.
+            let Some(partition) = partitions.get_mut(&(topic.to_owned(), number)) else { return };
+            partition.arrived(mark)
+        };
+        match verdict {
+            Verdict::Skip => {}
+            Verdict::Restart => self.seek(consumer, topic, number, Offset::Beginning),
+            Verdict::Take(lane) => {
+                const SPARE: usize = 64 << 10;
+                if self.buffer.capacity() < payload.len() {
+                    self.buffer.reserve(payload.len().max(SPARE));
+                }
+                self.buffer.put_slice(payload);
+                let payload = self.buffer.split().freeze();
+                self.bytes += payload.len();
+                self.chunk.push(RawRecord { lane, mark, next: mark.offset + 1, id: None, payload, ticket: None });
+            }
+        }
+    }
+
+    fn seek(&self, consumer: &Consumer, topic: &str, number: i32, to: Offset) {
+        if let Err(error) = consumer.seek(topic, number, to, ASK_WITHIN) {
+            // A new consumer begins where this one has to.
+            tracing::warn!(topic, partition = number, %error, "could not seek; making the consumer anew");
+            consumer.context().broken.store(true, Ordering::Release);
+        }
+    }
+
+    /// Looks whether partitions still hold the records that were read last.
+    fn verify(&mut self, consumer: &Consumer) {
+        let offsets: Vec<(Place, i64)> = {
+            let mut partitions = consumer.context().partitions.lock();
+            partitions.iter_mut().filter_map(|(place, partition)| Some((place.clone(), partition.verify()?))).collect()
+        };
+        tracing::warn!(partitions = offsets.len(), "the topic's id has changed; looking whether it was made anew");
+        for ((topic, number), offset) in offsets {
+            self.seek(consumer, &topic, number, Offset::Offset(offset));
+        }
+    }
+
+    fn complain(&self, consumer: &Consumer, error: &KafkaError) {
+        // What is wrong for longer has been told by the context.
+        tracing::debug!(%error, "polling");
+        if matches!(error, KafkaError::MessageConsumptionFatal(_)) {
+            let message = format!("the consumer can't go on, and is made anew: {error}");
+            self.shared.intake.health.fail(Part::Source, SOURCE_UNAVAILABLE, message);
+            consumer.context().broken.store(true, Ordering::Release);
+        }
+    }
+
+    /// Hands over what has arrived. While there is no room, partitions are paused and polling goes on. False when the
+    /// pipeline stops.
+    fn hand_over(&mut self, consumer: &Consumer) -> bool {
+        let Some(records) = self.records.clone() else { return false };
+        while !self.chunk.is_empty() {
+            // Partitions may have been taken away while we waited.
+            self.chunk.retain(|record| !record.lane.is_closed());
+            let ends = self.ends();
+            let chunk = std::mem::take(&mut self.chunk);
+            let sending = async { records.send_timeout(chunk, PATIENCE).await };
+            match self.shared.runtime.block_on(sending) {
+                Ok(()) => {
+                    ends.iter().for_each(|(lane, next)| lane.hand_over(*next));
+                    self.bytes = 0;
+                }
+                Err(SendTimeoutError::Closed(_)) => return false,
+                Err(SendTimeoutError::Timeout(chunk)) => {
+                    self.chunk = chunk;
+                    if self.is_stopping() || consumer.context().broken.load(Ordering::Acquire) {
+                        return false;
+                    }
+                    self.pause(consumer);
+                    // Serves rebalances. What arrives nevertheless was on its way before the pause.
+                    if let Some(Ok(message)) = consumer.poll(Duration::ZERO) {
+                        self.take(consumer, &message);
+                    }
+                    self.tick(consumer);
+                }
+            }
+        }
+        if self.is_paused {
+            self.resume(consumer);
+        }
+        true
+    }
+
+    /// How far the chunk goes in each lane.
+    fn ends(&self) -> Vec<(Arc<Lane>, i64)> {
+        let mut ends: Vec<(Arc<Lane>, i64)> = Vec::new();
+        for record in &self.chunk {
+            match ends.iter_mut().find(|(lane, _)| Arc::ptr_eq(lane, &record.lane)) {
+                Some((_, next)) => *next = record.next,
+                None => ends.push((record.lane.clone(), record.next)),
+            }
+        }
+        ends
+    }
+
+    fn pause(&mut self, consumer: &Consumer) {
+        if let Err(error) = consumer.assignment().and_then(|assignment| consumer.pause(&assignment)) {
+            tracing::debug!(%error, "could not pause");
+        }
+        self.is_paused = true;
+    }
+
+    fn resume(&mut self, consumer: &Consumer) {
+        match consumer.assignment().and_then(|assignment| consumer.resume(&assignment)) {
+            Ok(()) => self.is_paused = false,
+            // Tried again with the next chunk, or by a new consumer.
+            Err(error) => tracing::debug!(%error, "could not resume"),
+        }
+    }
+
+    fn tick(&mut self, consumer: &Consumer) {
+        if self.committed.elapsed() < COMMIT_EVERY {
+            return;
+        }
+        self.committed = Instant::now();
+        let context = consumer.context();
+        if let Err(error) = context.commit(consumer, &context.places(), CommitMode::Async) {
+            tracing::debug!(%error, "a commit failed and is repeated");
+        }
+        context.partitions.lock().values().for_each(super::partition::Partition::update_lag);
+    }
+
+    /// Waits for what is under way, and commits it.
+    fn farewell(&mut self, consumer: &Consumer) {
+        self.chunk.clear();
+        self.bytes = 0;
+        self.pause(consumer);
+        let context = consumer.context();
+        if self.is_stopping() {
+            self.records = None;
+            while !self.shared.intake.drained.is_cancelled() {
+                // Stays in the group; a rebalance in this moment waits for the same records.
+                consumer.poll(Duration::from_millis(10));
+            }
+        }
+        if let Err(error) = context.commit(consumer, &context.places(), CommitMode::Sync) {
+            tracing::warn!(%error, "could not commit at the end; some records are read again");
+        }
+        context.closing.store(true, Ordering::Release);
+    }
+}
+
+/// Asks how far partitions reach, until the other side goes.
+fn ask_ends(consumer: &Consumer, over: &Receiver<()>) {
+    let mut pause = Duration::from_millis(300);
+    while let Err(RecvTimeoutError::Timeout) = over.recv_timeout(pause) {
+        pause = ASK_EVERY;
+        for (topic, number) in consumer.context().places() {
+            if !matches!(over.try_recv(), Err(std::sync::mpsc::TryRecvError::Empty)) {
+                return;
+            }
+            match consumer.fetch_watermarks(&topic, number, ASK_WITHIN) {
+                Ok((_, end)) => {
+                    consumer.context().health.recover(Part::Source);
+                    if let Some(partition) = consumer.context().partitions.lock().get_mut(&(topic, number)) {
+                        partition.end = Some(end);
+                        partition.update_lag();
+                    }
+                }
+                Err(error) => {
+                    tracing::debug!(topic, partition = number, %error, "could not ask how far a partition reaches");
+                    break;
+                }
+            }
+        }
+    }
+}

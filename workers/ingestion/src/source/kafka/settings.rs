@@ -1,0 +1,145 @@
+//! What librdkafka is told.
+
+use rdkafka::ClientConfig;
+use rdkafka::config::RDKafkaLogLevel;
+use taffrail_crds::{KafkaSource, SaslMechanism, SecretData};
+
+use crate::Secrets;
+
+/// How long the group waits for a worker that has vanished until its partitions go to others.
+const SESSION_MS: &str = "12000";
+
+/// Why there are no settings.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum SettingsError {
+    #[error("the secret `{0}` is not there; apply it, or name another one in the pipeline")]
+    NoSecret(String),
+    #[error("the secret `{secret}` has no text under `{key}`")]
+    NoKey { secret: String, key: &'static str },
+}
+
+/// How to get a token for OAUTHBEARER.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct OauthSettings {
+    pub(super) endpoint: String,
+    pub(super) client_id: String,
+    pub(super) client_secret: String,
+}
+
+/// What reaches the brokers, for consumers and producers alike.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Connection {
+    settings: Vec<(&'static str, String)>,
+    pub(super) oauth: Option<OauthSettings>,
+}
+
+impl Connection {
+    /// # Errors
+    /// When a secret is missing, or lacks a key.
+    pub(super) fn new(spec: &KafkaSource, name: &str, secrets: &Secrets) -> Result<Self, SettingsError> {
+        let mut settings = vec![
+            ("bootstrap.servers", spec.brokers.join(",")),
+            ("client.id", format!("taffrail-{name}")),
+            ("socket.keepalive.enable", "true".to_owned()),
+            ("reconnect.backoff.max.ms", "5000".to_owned()),
+            // Brokers close idle connections; that is no fault.
+            ("log.connection.close", "false".to_owned()),
+        ];
+        let mut oauth = None;
+        if let Some(tls) = &spec.tls {
+            if let Some(name) = &tls.ca_secret_name {
+                settings.push(("ssl.ca.pem", text(&find(secrets, name)?, name, "ca.crt")?));
+            }
+            if let Some(name) = &tls.cert_secret_name {
+                let secret = find(secrets, name)?;
+                settings.push(("ssl.certificate.pem", text(&secret, name, "tls.crt")?));
+                settings.push(("ssl.key.pem", text(&secret, name, "tls.key")?));
+            }
+        }
+        if let Some(sasl) = &spec.sasl {
+            let name = &sasl.secret_name;
+            let secret = find(secrets, name)?;
+            let mechanism = match sasl.mechanism {
+                SaslMechanism::Plain => "PLAIN",
+                SaslMechanism::ScramSha256 => "SCRAM-SHA-256",
+                SaslMechanism::ScramSha512 => "SCRAM-SHA-512",
+                SaslMechanism::OauthBearer => "OAUTHBEARER",
+            };
+            settings.push(("sasl.mechanisms", mechanism.to_owned()));
+            if sasl.mechanism == SaslMechanism::OauthBearer {
+                oauth = Some(OauthSettings {
+                    endpoint: text(&secret, name, "tokenEndpoint")?,
+                    client_id: text(&secret, name, "clientId")?,
+                    client_secret: text(&secret, name, "clientSecret")?,
+                });
+            } else {
+                settings.push(("sasl.username", text(&secret, name, "username")?));
+                settings.push(("sasl.password", text(&secret, name, "password")?));
+            }
+        }
+        let protocol = match (&spec.tls, &spec.sasl) {
+            (None, None) => "plaintext",
+            (Some(_), None) => "ssl",
+            (None, Some(_)) => "sasl_plaintext",
+            (Some(_), Some(_)) => "sasl_ssl",
+        };
+        settings.push(("security.protocol", protocol.to_owned()));
+        Ok(Self { settings, oauth })
+    }
+
+    fn config(&self) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        for (key, value) in &self.settings {
+            config.set(*key, value);
+        }
+        config
+    }
+
+    /// For a consumer that commits by itself, and only what is acknowledged.
+    pub(super) fn consumer(&self, group: &str) -> ClientConfig {
+        let mut config = self.config();
+        config
+            .set("group.id", group)
+            .set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false")
+            .set("partition.assignment.strategy", "cooperative-sticky")
+            .set("session.timeout.ms", SESSION_MS)
+            .set("heartbeat.interval.ms", "3000")
+            // An offset that is out of range is one that retention or a new topic has overtaken. Where a group starts
+            // that has committed nothing is decided when partitions are assigned.
+            .set("auto.offset.reset", "earliest")
+            .set("allow.auto.create.topics", "false")
+            // New partitions and new topics are noticed within seconds.
+            .set("topic.metadata.refresh.interval.ms", "5000")
+            // With the default of a second, a consumer whose sink pushes back stalls.
+            .set("fetch.queue.backoff.ms", "20")
+            .set("queued.max.messages.kbytes", "16384")
+            .set("fetch.max.bytes", "8388608")
+            // A topic that was made anew is told in librdkafka's debug log only: see `context`.
+            .set("debug", "topic")
+            .set_log_level(RDKafkaLogLevel::Debug);
+        config
+    }
+
+    /// For a producer that loses and doubles nothing.
+    pub(super) fn producer(&self) -> ClientConfig {
+        let mut config = self.config();
+        config
+            .set("enable.idempotence", "true")
+            .set("acks", "all")
+            .set("linger.ms", "5")
+            .set("message.timeout.ms", "30000")
+            // As large as the records that it carries.
+            .set("message.max.bytes", "10485760");
+        config
+    }
+}
+
+fn find(secrets: &Secrets, name: &str) -> Result<SecretData, SettingsError> {
+    secrets(name).ok_or_else(|| SettingsError::NoSecret(name.to_owned()))
+}
+
+fn text(secret: &SecretData, name: &str, key: &'static str) -> Result<String, SettingsError> {
+    let value = secret.get(key).and_then(|value| std::str::from_utf8(value).ok());
+    value.map(str::to_owned).ok_or_else(|| SettingsError::NoKey { secret: name.to_owned(), key })
+}
