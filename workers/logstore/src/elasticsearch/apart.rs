@@ -1,6 +1,6 @@
-//! Logs with fields that Elasticsearch can't index at all, such as one without a name.
+//! Logs with what Elasticsearch can't index at all: a field without a name, a timestamp of `12:00:60`.
 //!
-//! The log is not to be lost for it. It is written once more with such fields put apart, where they are kept and shown but
+//! The log is not to be lost for it. It is written once more with such things put apart, where they are kept and shown but
 //! not indexed. Only then the document is not the source byte for byte.
 
 use std::collections::BTreeMap;
@@ -17,6 +17,9 @@ const LARGEST: usize = 16 << 10;
 /// What is put apart, below the key [`template::UNINDEXED`].
 #[derive(Serialize, Deserialize, Default)]
 struct Apart {
+    /// The timestamp as it was; in its place is the record's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    timestamp: Option<String>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     tags: BTreeMap<String, String>,
     #[serde(default, skip_serializing_if = "Map::is_empty")]
@@ -30,20 +33,27 @@ struct Document {
     unindexed: Apart,
 }
 
-/// The document with those fields put apart that are odd or, if none is, all. None if there is nothing to put apart.
-pub(super) fn put_apart(source: &[u8]) -> Option<Vec<u8>> {
+/// The document for a record of this time (milliseconds since 1970), with what is odd put apart or, if nothing is, all
+/// fields and tags. None if there is nothing to put apart.
+pub(super) fn put_apart(source: &[u8], time: i64) -> Option<Vec<u8>> {
     let mut entry: LogEntry = serde_json::from_slice(source).ok()?;
-    let (odd_fields, fields) =
-        std::mem::take(&mut entry.fields).into_iter().partition(|(key, value)| is_odd(key, value));
-    let (odd_tags, tags) = std::mem::take(&mut entry.tags).into_iter().partition(|(key, _)| is_odd(key, &Value::Null));
-    let mut apart = Apart { tags: odd_tags, fields: odd_fields };
-    if apart.tags.is_empty() && apart.fields.is_empty() {
-        apart = Apart { tags, fields };
-    } else {
-        (entry.tags, entry.fields) = (tags, fields);
+    let mut apart = Apart::default();
+    if !is_plain_time(&entry.timestamp) {
+        let plain = jiff::Timestamp::from_millisecond(time).ok()?.to_string();
+        apart.timestamp = Some(std::mem::replace(&mut entry.timestamp, plain));
     }
-    if apart.tags.is_empty() && apart.fields.is_empty() {
+    let (odd_fields, fields) =
+        std::mem::take(&mut entry.fields).into_iter().partition::<Map<_, _>, _>(|(key, value)| is_odd(key, value));
+    let (odd_tags, tags) = std::mem::take(&mut entry.tags)
+        .into_iter()
+        .partition::<BTreeMap<_, _>, _>(|(key, value)| is_odd(key, &Value::from(value.as_str())));
+    if apart.timestamp.is_some() || !odd_fields.is_empty() || !odd_tags.is_empty() {
+        (apart.fields, apart.tags) = (odd_fields, odd_tags);
+        (entry.fields, entry.tags) = (fields, tags);
+    } else if fields.is_empty() && tags.is_empty() {
         return None;
+    } else {
+        (apart.fields, apart.tags) = (fields, tags);
     }
     let mut document = serde_json::to_value(entry).ok()?;
     document.as_object_mut()?.insert(template::UNINDEXED.to_owned(), serde_json::to_value(apart).ok()?);
@@ -57,7 +67,18 @@ pub(super) fn put_back(source: &str, entry: &mut LogEntry) {
     {
         entry.tags.extend(unindexed.tags);
         entry.fields.extend(unindexed.fields);
+        if let Some(timestamp) = unindexed.timestamp {
+            entry.timestamp = timestamp;
+        }
     }
+}
+
+/// Whether Elasticsearch is known to read a timestamp: RFC 3339 allows more (small letters, a space, leap seconds).
+fn is_plain_time(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    let shape = bytes.get(10) == Some(&b'T') && text.is_ascii() && !text.ends_with('z');
+    let fraction = text.split_once('.').map_or(0, |(_, rest)| rest.bytes().take_while(u8::is_ascii_digit).count());
+    shape && fraction <= 9 && bytes.get(17..19) != Some(b"60") && text.parse::<jiff::Timestamp>().is_ok()
 }
 
 fn is_odd(key: &str, value: &Value) -> bool {
@@ -82,7 +103,7 @@ mod tests {
 
     #[track_caller]
     fn check(log: &Value, indexed: &Value) {
-        let document: Value = serde_json::from_slice(&put_apart(log.to_string().as_bytes()).unwrap()).unwrap();
+        let document: Value = serde_json::from_slice(&put_apart(log.to_string().as_bytes(), 0).unwrap()).unwrap();
         assert_eq!(json!({"tags": document["tags"], "fields": document["fields"]}), *indexed);
         let text = document.to_string();
         let mut entry: LogEntry = serde_json::from_str(&text).unwrap();
@@ -93,19 +114,35 @@ mod tests {
     #[test]
     fn odd_fields_are_put_apart_and_back() {
         check(
-            &json!({"timestamp": "t", "message": "m", "tags": {"": "1", "a": "2"}, "fields": {"x": [{" ": 1}], "y": 2, "z": {"as_number": 3}, "l": "x".repeat(LARGEST + 1)}}),
+            &json!({"timestamp": "2024-08-16T12:00:00Z", "message": "m", "tags": {"": "1", "a": "2"}, "fields": {"x": [{" ": 1}], "y": 2, "z": {"as_number": 3}, "l": "x".repeat(LARGEST + 1)}}),
             &json!({"tags": {"a": "2"}, "fields": {"y": 2}}),
         );
     }
 
     #[test]
     fn all_are_when_none_is_odd() {
-        check(&json!({"timestamp": "t", "tags": {"a": "2"}, "fields": {"y": 2}}), &json!({"tags": {}, "fields": {}}));
+        check(
+            &json!({"timestamp": "2024-08-16T12:00:00Z", "tags": {"a": "2"}, "fields": {"y": 2}}),
+            &json!({"tags": {}, "fields": {}}),
+        );
     }
 
     #[test]
-    fn a_log_without_fields_stays_refused() {
-        assert!(put_apart(br#"{"timestamp":"yesterday","message":"m"}"#).is_none());
-        assert!(put_apart(b"[1]").is_none());
+    fn odd_times_give_way_to_the_record_s_own() {
+        for odd in ["yesterday", "2024-08-16t12:00:00z", "2024-08-16 12:00:00Z", "2016-12-31T23:59:60Z", ""] {
+            let log = json!({"timestamp": odd, "fields": {"y": 2}});
+            check(&log, &json!({"tags": {}, "fields": {"y": 2}}));
+            let document: Value = serde_json::from_slice(&put_apart(log.to_string().as_bytes(), 1).unwrap()).unwrap();
+            assert_eq!(document["timestamp"], "1970-01-01T00:00:00.001Z");
+        }
+        for plain in ["2024-08-16T12:00:00Z", "2024-08-16T12:00:00.123456789+02:00"] {
+            assert!(is_plain_time(plain), "{plain}");
+        }
+    }
+
+    #[test]
+    fn where_there_is_nothing_to_put_apart_nothing_is() {
+        assert!(put_apart(br#"{"timestamp":"2024-08-16T12:00:00Z","message":"m"}"#, 0).is_none());
+        assert!(put_apart(b"[1]", 0).is_none());
     }
 }

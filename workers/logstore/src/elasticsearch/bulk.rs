@@ -19,8 +19,6 @@ const BLOCKING_FROM: usize = 128 << 10;
 /// Records as lines for the bulk interface.
 pub(super) struct Lines {
     pub bytes: Vec<u8>,
-    /// The UTC days to which the records belong, each once.
-    pub days: Vec<i64>,
     /// For each record whether it is among the lines, or why the store can't take it.
     pub refused: Vec<Option<Outcome>>,
 }
@@ -43,8 +41,7 @@ impl Lines {
 pub(super) fn lines(base: &str, records: &[Record]) -> Lines {
     // `{"create":{"_index":"logs-2024.08.16","_id":"…"}}` and two line ends.
     let size = records.iter().map(|record| record.source.len() + record.id.len() + base.len() + 52).sum();
-    let mut lines =
-        Lines { bytes: Vec::with_capacity(size), days: Vec::new(), refused: Vec::with_capacity(records.len()) };
+    let mut lines = Lines { bytes: Vec::with_capacity(size), refused: Vec::with_capacity(records.len()) };
     // Records come in runs of the same day.
     let mut action: (Option<i64>, String) = (None, String::new());
     for record in records {
@@ -57,9 +54,6 @@ pub(super) fn lines(base: &str, records: &[Record]) -> Lines {
         };
         if action.0 != Some(day) {
             action = (Some(day), format!(r#"{{"create":{{"_index":"{}","_id":"#, index::name_of(base, day)));
-            if !lines.days.contains(&day) {
-                lines.days.push(day);
-            }
         }
         push_document(&mut lines.bytes, &action.1, &record.id, &record.source);
         lines.refused.push(None);
@@ -153,7 +147,6 @@ mod tests {
             "{\"create\":{\"_index\":\"logs-2024.08.16\",\"_id\":\"a-0-1\"}}\n{\"a\": 1 }\n\
              {\"create\":{\"_index\":\"logs-2024.08.17\",\"_id\":\"q\\\"é\"}}\n{ \"a\":  1}\n",
         );
-        assert_eq!(lines.days.len(), 2);
     }
 
     #[test]

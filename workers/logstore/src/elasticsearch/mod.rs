@@ -60,6 +60,19 @@ impl ElasticsearchStore {
         self.nodes.set_auth(auth)
     }
 
+    /// Writes records whose index and mapping are as they should be.
+    async fn write_each(&self, records: &[Record]) -> Result<Vec<Outcome>, WriteError> {
+        let mut lines = bulk::lines(&self.options.index, records);
+        let count = lines.count();
+        if count == 0 {
+            return Ok(lines.outcomes(Vec::new()));
+        }
+        let sent = self.send_lines(std::mem::take(&mut lines.bytes), count).await?;
+        let mut outcomes = lines.outcomes(sent);
+        self.write_apart(records, &mut outcomes).await?;
+        Ok(outcomes)
+    }
+
     /// Writes the logs that were refused once more, without the fields that may have been the reason. One that is
     /// refused again keeps its first refusal.
     async fn write_apart(&self, records: &[Record], outcomes: &mut [Outcome]) -> Result<(), WriteError> {
@@ -67,7 +80,7 @@ impl ElasticsearchStore {
         let mut again = Vec::new();
         for (place, (record, outcome)) in records.iter().zip(outcomes.iter()).enumerate() {
             if matches!(outcome, Outcome::Refused { status: 400, .. })
-                && let Some(source) = apart::put_apart(&record.source)
+                && let Some(source) = apart::put_apart(&record.source, record.timestamp)
             {
                 places.push(place);
                 again.push(Record { source: source.into(), ..record.clone() });
@@ -96,19 +109,33 @@ impl ElasticsearchStore {
 #[async_trait]
 impl LogStore for ElasticsearchStore {
     async fn write(&self, records: &[Record]) -> Result<Vec<Outcome>, WriteError> {
-        let mut lines = bulk::lines(&self.options.index, records);
-        let count = lines.count();
-        if count == 0 {
-            return Ok(lines.outcomes(Vec::new()));
+        if records.is_empty() {
+            return Ok(Vec::new());
         }
-        self.setup.for_logs(&self.nodes, &self.options.index, &lines.days).await?;
-        if self.setup.dialect(&self.nodes).await? != Dialect::FlatObject {
-            self.numbers.see_to(&self.nodes, &self.options.index, records).await?;
+        let mut days: Vec<_> = records.iter().filter_map(|record| index::day_of(record.timestamp)).collect();
+        days.dedup();
+        self.setup.for_logs(&self.nodes, &self.options.index, &days).await?;
+        if self.setup.dialect(&self.nodes).await? == Dialect::FlatObject {
+            return self.write_each(records).await;
         }
-        let sent = self.send_lines(std::mem::take(&mut lines.bytes), count).await?;
-        let mut outcomes = lines.outcomes(sent);
-        self.write_apart(records, &mut outcomes).await?;
-        Ok(outcomes)
+        let mut absent = self.numbers.see_to(&self.nodes, &self.options.index, records).await?;
+        if absent.is_empty() {
+            return self.write_each(records).await;
+        }
+        // The first record of a day makes its index. We could make it ourselves, but that needs another privilege, and it
+        // would not heed who forbids that indices come into being.
+        let is_first: Vec<bool> = records
+            .iter()
+            .map(|record| index::day_of(record.timestamp).is_some_and(|day| absent.remove(&day)))
+            .collect();
+        let part = |first: bool| -> Vec<Record> {
+            records.iter().zip(&is_first).filter(|(_, it)| **it == first).map(|(record, _)| record.clone()).collect()
+        };
+        let mut firsts = self.write_each(&part(true)).await?.into_iter();
+        let others = part(false);
+        self.numbers.see_to(&self.nodes, &self.options.index, &others).await?;
+        let mut others = self.write_each(&others).await?.into_iter();
+        Ok(is_first.into_iter().filter_map(|first| if first { firsts.next() } else { others.next() }).collect())
     }
 
     async fn write_dead_letters(&self, letters: &[DeadLetter]) -> Result<(), WriteError> {

@@ -5,7 +5,7 @@
 //! writer looks which fields have numbers, and asks for that place before it sends the first one of a day.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt;
 
 use elasticsearch::http::Method;
@@ -30,16 +30,21 @@ pub(super) struct Numbers {
 }
 
 impl Numbers {
-    /// Sees to the fields of records that are about to be written.
-    pub(super) async fn see_to(&self, nodes: &Nodes, base: &str, records: &[Record]) -> Result<(), WriteError> {
+    /// Sees to the fields of records that are about to be written. Gives the days that could not be seen to, since there
+    /// is no index for them yet.
+    pub(super) async fn see_to(
+        &self,
+        nodes: &Nodes,
+        base: &str,
+        records: &[Record],
+    ) -> Result<BTreeSet<i64>, WriteError> {
+        let mut absent = BTreeSet::new();
         for (day, paths) in self.unseen(records) {
-            let name = index::name_of(base, day);
             let mapped: Map<_, _> = paths.iter().map(|path| (path.clone(), template::keyword_and_number())).collect();
             let mapping = json!({"properties": {"fields": {"subobjects": false, "properties": mapped}}});
-            if put(nodes, &format!("{name}/_mapping"), &mapping).await?.status == 404 {
-                // Another writer may be quicker; then it is there all the same.
-                put(nodes, &name, &json!({})).await?;
-                put(nodes, &format!("{name}/_mapping"), &mapping).await?;
+            if put(nodes, &format!("{}/_mapping", index::name_of(base, day)), &mapping).await?.status == 404 {
+                absent.insert(day);
+                continue;
             }
             let mut seen = self.seen.lock();
             if seen.len() > MOST_DAYS {
@@ -47,7 +52,7 @@ impl Numbers {
             }
             seen.entry(day).or_default().extend(paths);
         }
-        Ok(())
+        Ok(absent)
     }
 
     /// The fields with numbers that have not been seen to, by day.

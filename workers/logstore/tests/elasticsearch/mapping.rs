@@ -5,7 +5,7 @@ use taffrail_logstore::LogStore;
 use taffrail_logstore::TimeSpan;
 use taffrail_logstore::q::Query;
 
-use crate::support::{NOON, Scratch};
+use crate::support::{DAY, NOON, Scratch};
 
 fn fields(value: Value) -> Value {
     json!({"message": "m", "fields": value})
@@ -79,12 +79,18 @@ async fn numbers_are_found_by_range_where_texts_came_first() {
     let scratch = Scratch::new("texts-first");
     scratch.write(&[("text", NOON, fields(json!({"took": "12ms"})))]).await;
     scratch.write(&[("number", NOON, fields(json!({"took": 12}))), ("other", NOON, fields(json!({"took": 5})))]).await;
-    scratch
-        .write(&[("text-2", NOON, fields(json!({"new": "x"}))), ("number-2", NOON, fields(json!({"new": 12})))])
-        .await;
     assert_eq!(scratch.find("fields.took:>10").await, ["number"]);
-    assert_eq!(scratch.find("fields.new:>10").await, ["number-2"]);
     assert_eq!(scratch.find("fields.took:12ms").await, ["text"]);
+    // In one batch, on a day of which there is no index yet.
+    scratch
+        .write(&[
+            ("t", NOON + DAY, fields(json!({"new": "x"}))),
+            ("u", NOON + DAY, fields(json!({"other": "y", "new": 11}))),
+            ("v", NOON + DAY, fields(json!({"other": 22}))),
+        ])
+        .await;
+    assert_eq!(scratch.find("fields.new:>10").await, ["u"]);
+    assert_eq!(scratch.find("fields.other:>10").await, ["v"]);
 }
 
 #[tokio::test]
