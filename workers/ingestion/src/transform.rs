@@ -136,6 +136,3 @@ fn to_value(entry: LogEntry, instant: Option<DateTime<Utc>>) -> Value {
     ];
     Value::Object(parts.into_iter().collect())
 }
-
-#[cfg(test)]
-mod tests;
