@@ -4,15 +4,18 @@
 //! VRL timestamp. What it leaves in `.` is mapped onto a log entry again, as if it had come from the source: so it may
 //! replace `.` by what it parsed from the message. `abort`, and `.` left null or empty, drop the log on purpose.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use chrono::{DateTime, Utc};
 use taffrail_logstore::LogEntry;
 use vrl::compiler::runtime::{Runtime, Terminate};
-use vrl::compiler::{Program, TargetValue, TimeZone};
+use vrl::compiler::state::ExternalEnv;
+use vrl::compiler::{CompileConfig, Program, TargetValue, TimeZone};
 use vrl::diagnostic::DiagnosticList;
-use vrl::value::{KeyString, ObjectMap, Secrets, Value};
+use vrl::value::kind::Collection;
+use vrl::value::{KeyString, Kind, ObjectMap, Secrets, Value};
 
 use crate::decode::{Mapped, mapping};
 
@@ -28,7 +31,15 @@ pub fn check_transform(source: &str) -> Result<(), String> {
 }
 
 fn compile(source: &str) -> Result<Program, String> {
-    match vrl::compiler::compile(source, &vrl::stdlib::all()) {
+    // `.tags` and `.fields` are known to be objects, so that they can be merged into. The rest is left open, so that
+    // programs written for Vector, which does not know either, compile unchanged.
+    let object = || Kind::object(Collection::any());
+    let known = BTreeMap::from([("tags".into(), object()), ("fields".into(), object())]);
+    let entry = Kind::object(Collection::from_parts(known, Kind::any()));
+    let environment = ExternalEnv::new_with_kind(entry, object());
+    let compiled =
+        vrl::compiler::compile_with_external(source, &vrl::stdlib::all(), &environment, CompileConfig::default());
+    match compiled {
         Ok(compiled) => Ok(compiled.program),
         Err(faults) => Err(describe(source, &faults)),
     }
@@ -136,3 +147,6 @@ fn to_value(entry: LogEntry, instant: Option<DateTime<Utc>>) -> Value {
     ];
     Value::Object(parts.into_iter().collect())
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,122 @@
 #![allow(clippy::unwrap_used)]
+
+use serde_json::json;
+
+use super::*;
+use crate::lane::{Book, Identity};
+use crate::record::Ticket;
+use crate::testing::spec;
+
+fn batcher(parts: serde_json::Value) -> Batcher {
+    let mut whole = json!({"source": {"stdin": {}}, "sink": {"embedded": {}}});
+    whole.as_object_mut().unwrap().extend(parts.as_object().unwrap().clone());
+    Batcher::new(&spec(whole), Sender { pipeline: "default/shop".into(), generation: 1 }).unwrap()
+}
+
+fn lane(partition: i32) -> Arc<Lane> {
+    let book = Book::new("logs", partition, Ledger::default(), None);
+    let identity = Identity::Record(format!("logs-{partition}"));
+    Lane::new(book, identity, Some(format!("logs/{partition}")), 0, None)
+}
+
+fn raw(lane: &Arc<Lane>, offset: i64, payload: &'static str) -> RawRecord {
+    lane.hand_over(offset + 1);
+    RawRecord {
+        lane: lane.clone(),
+        mark: Mark { offset, timestamp: 1_723_809_600_000, crc: 9 },
+        next: offset + 1,
+        id: None,
+        payload: Bytes::from_static(payload.as_bytes()),
+        ticket: None,
+    }
+}
+
+#[test]
+fn canonical_entries_pass_as_the_bytes_they_came_in() {
+    let mut batcher = batcher(json!({}));
+    let mut batch = Batch::new(Instant::now());
+    let lane = lane(0);
+    let payload = r#"{"message" : "m","timestamp":"2024-08-16T14:00:00+02:00"}"#;
+    let record = raw(&lane, 0, payload);
+    let address = record.payload.as_ptr();
+    batcher.add(&mut batch, record, 0);
+    let stored = &batch.records[0];
+    assert_eq!((stored.source.as_ptr(), stored.timestamp), (address, 1_723_809_600_000));
+    assert_eq!(
+        stored.id,
+        "logs-0-0-1915a76b200-00000009".replace("1915a76b200", &format!("{:x}", 1_723_809_600_000_i64))
+    );
+}
+
+#[test]
+fn each_lane_has_its_range_its_metrics_and_its_account() {
+    let mut batcher = batcher(json!({
+        "metrics": [{"name": "n", "type": "counter", "labels": {"service": "service"}}],
+        "transform": "if .message == \"drop\" { abort }",
+    }));
+    let (one, two) = (lane(1), lane(2));
+    let mut batch = Batch::new(Instant::now());
+    for (lane, offset, payload) in [
+        (&one, 0, r#"{"message":"a","service":"x"}"#),
+        (&two, 0, r#"{"message":"b","service":"y"}"#),
+        (&one, 3, r#"{"message":"drop"}"#),
+        (&one, 4, "rubbish"),
+        (&one, 5, r#"{"message":"c","service":"x"}"#),
+    ] {
+        batcher.add(&mut batch, raw(lane, offset, payload), if Arc::ptr_eq(lane, &one) { 3 } else { 0 });
+    }
+    let deltas = batch.cut();
+    let shown: Vec<_> = deltas
+        .iter()
+        .map(|batch| {
+            let origin = batch.origin.as_ref().unwrap();
+            (origin.source.as_str(), origin.first, origin.next, batch.deltas.len())
+        })
+        .collect();
+    // The first record of lane 1 was counted in an earlier life.
+    assert_eq!(shown, [("logs/1", 3, 6, 1), ("logs/2", 0, 1, 1)]);
+    assert_eq!((batch.len(), batch.records.len(), batch.letters.len()), (5, 3, 1));
+    for item in [0, 1, 4] {
+        batch.settle(item, Fate::Indexed);
+    }
+    batch.settle(3, Fate::DeadLetter { status: 0, reason: "rubbish".into() });
+    batch.resolve(&|| {});
+    let expected = Ledger { indexed: 2, dead_lettered: 1, filtered: 1, ..Ledger::default() };
+    assert_eq!((one.book.ledger(), one.snapshot().position), (expected, 6));
+    assert_eq!((two.book.ledger().indexed, two.snapshot().position), (1, 1));
+}
+
+#[tokio::test]
+async fn who_waits_learns_all_fates_after_the_account_was_noted() {
+    let mut batcher = batcher(json!({"transform": "if .message == \"drop\" { abort }"}));
+    let lane = lane(0);
+    let ticket = Ticket::new(2);
+    let mut batch = Batch::new(Instant::now());
+    for (offset, payload) in [(0, r#"{"message":"drop"}"#), (1, r#"{"message":"keep"}"#)] {
+        let place = usize::try_from(offset).unwrap();
+        batcher.add(&mut batch, RawRecord { ticket: Some((ticket.clone(), place)), ..raw(&lane, offset, payload) }, 0);
+    }
+    batch.cut();
+    batch.settle(1, Fate::Duplicate);
+    let noted = std::sync::atomic::AtomicBool::new(false);
+    assert!(futures::FutureExt::now_or_never(ticket.all()).is_none());
+    let lane_then = lane.clone();
+    let note = Arc::new(noted);
+    let noted = note.clone();
+    batch.resolve(&move || {
+        assert!(lane_then.is_drained());
+        note.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+    assert!(noted.load(std::sync::atomic::Ordering::Relaxed));
+    assert_eq!(ticket.all().await, [Fate::Filtered, Fate::Duplicate]);
+}
+
+#[test]
+fn text_is_never_read_as_json() {
+    let mut batcher = batcher(json!({"format": "text"}));
+    let lane = lane(0);
+    let mut batch = Batch::new(Instant::now());
+    batcher.add(&mut batch, raw(&lane, 0, r#"{"message":"m"}"#), 0);
+    let entry: LogEntry = serde_json::from_slice(&batch.records[0].source).unwrap();
+    assert_eq!((entry.message.as_str(), entry.timestamp.as_str()), (r#"{"message":"m"}"#, "2024-08-16T12:00:00Z"));
+}

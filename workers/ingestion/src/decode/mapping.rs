@@ -18,7 +18,9 @@ type Object = Map<String, Value>;
 
 const TIMESTAMP: [&str; 4] = ["timestamp", "@timestamp", "ts", "time"];
 const LEVEL: [&str; 4] = ["level", "severity", "lvl", "log.level"];
-const MESSAGE: [&str; 3] = ["message", "msg", "log"];
+const MESSAGE: [&str; 2] = ["message", "msg"];
+/// A message only where it is a text: it may hold `log.level`, too.
+const LOG: [&str; 1] = ["log"];
 const SERVICE: [&str; 3] = ["service", "service.name", "app"];
 const HOST: [&str; 3] = ["host", "hostname", "host.name"];
 
@@ -33,8 +35,9 @@ pub(crate) fn map(mut object: Object, arrived: i64) -> Mapped {
     let (timestamp, millis) = take_timestamp(&mut object, arrived, &mut fields);
     let level = take_level(&mut object, &mut fields);
     let message = take_text(&mut object, &MESSAGE, |value| Some(to_text(value)));
-    let service = take_text(&mut object, &SERVICE, scalar);
-    let host = take_text(&mut object, &HOST, scalar);
+    let message = message.or_else(|| take_text(&mut object, &LOG, scalar)).unwrap_or_default();
+    let service = take_text(&mut object, &SERVICE, scalar).unwrap_or_default();
+    let host = take_text(&mut object, &HOST, scalar).unwrap_or_default();
     let mut tags = std::collections::BTreeMap::new();
     if let Some(Value::Object(given)) = object.get_mut("tags") {
         for (key, value) in std::mem::take(given) {
@@ -119,9 +122,9 @@ fn take_level(object: &mut Object, fields: &mut Object) -> String {
     level.to_owned()
 }
 
-fn take_text(object: &mut Object, spellings: &[&str], read: impl Fn(&Value) -> Option<String>) -> String {
-    let value = take(object, spellings, |value| !value.is_null() && read(value).is_some());
-    value.and_then(|value| read(&value)).unwrap_or_default()
+fn take_text(object: &mut Object, spellings: &[&str], read: impl Fn(&Value) -> Option<String>) -> Option<String> {
+    let value = take(object, spellings, |value| !value.is_null() && read(value).is_some())?;
+    read(&value)
 }
 
 /// Takes the value of the first spelling that is there and fits.

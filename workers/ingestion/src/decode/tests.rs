@@ -147,7 +147,7 @@ fn any_json() -> impl Strategy<Value = Value> {
         any::<bool>().prop_map(Value::from),
         any::<i64>().prop_map(Value::from),
         any::<u64>().prop_map(Value::from),
-        (-1e300..1e300).prop_map(Value::from),
+        any::<i32>().prop_map(|number| Value::from(f64::from(number) / 8.0)),
         "\\PC{0,12}".prop_map(Value::from),
         "[\\x00-\\x7f]{0,6}".prop_map(Value::from),
     ];
