@@ -85,9 +85,14 @@ impl Drop for Scratch {
         let cleaning = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
-                for path in [format!("{index}-*?expand_wildcards=all"), format!("_index_template/taffrail-{index}*")] {
-                    request("DELETE", &path, Value::Null).await;
+                // Elasticsearch deletes indices by their full names only.
+                let (_, found) =
+                    request("GET", &format!("{index}-*/_settings?expand_wildcards=all"), Value::Null).await;
+                let names: Vec<_> = found.as_object().into_iter().flat_map(|found| found.keys().cloned()).collect();
+                for names in names.chunks(50) {
+                    request("DELETE", &names.join(","), Value::Null).await;
                 }
+                request("DELETE", &format!("_index_template/taffrail-{index}*"), Value::Null).await;
             });
         });
         let _ = cleaning.join();
