@@ -10,7 +10,6 @@ use taffrail_crds::{LogPipeline, LogPipelineStatus, SecretData};
 use taffrail_logstore::LogStore;
 
 use crate::MetricsSink;
-use crate::deliver::Renew;
 use crate::telemetry::IngestionMetrics;
 
 /// Looks up a secret of the pipeline's namespace by name. It is asked again whenever credentials fail.
@@ -27,8 +26,6 @@ pub struct PipelineConfig {
     pub secrets: Secrets,
     /// Where its logs go.
     pub store: Arc<dyn LogStore>,
-    /// Called when the store refuses our credentials, to look whether they have changed; none where it has none.
-    pub renew: Option<Renew>,
     /// Where the metrics go that it derives.
     pub metrics: Arc<dyn MetricsSink>,
     /// A folder of this pipeline alone, for the places it has read up to. It is made where it is missing.
@@ -57,6 +54,35 @@ impl PipelineConfig {
     }
 }
 
+/// A secret that can't be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SecretError {
+    /// Nobody has applied it.
+    #[error("the secret `{0}` is not there; apply it, or name another one in the pipeline")]
+    Missing(String),
+    /// It holds something else.
+    #[error("the secret `{secret}` has no text under `{key}`")]
+    Key {
+        /// The secret.
+        secret: String,
+        /// What it lacks.
+        key: &'static str,
+    },
+}
+
+/// The text that a secret has under a key.
+pub(crate) fn secret_text(secret: &SecretData, name: &str, key: &'static str) -> Result<String, SecretError> {
+    let value = secret.get(key).and_then(|value| std::str::from_utf8(value).ok());
+    // Editors and `base64` like to leave a line feed at the end.
+    let value = value.map(|value| value.trim_end_matches(['\n', '\r']).to_owned());
+    value.filter(|value| !value.is_empty()).ok_or_else(|| SecretError::Key { secret: name.to_owned(), key })
+}
+
+/// Looks up a secret.
+pub(crate) fn find_secret(secrets: &Secrets, name: &str) -> Result<SecretData, SecretError> {
+    secrets(name).ok_or_else(|| SecretError::Missing(name.to_owned()))
+}
+
 /// Why a pipeline does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -67,8 +93,8 @@ pub enum StartError {
     #[error("the transform does not compile: {0}")]
     Transform(String),
     /// A secret is missing, or lacks a key.
-    #[error("{0}")]
-    Secret(String),
+    #[error(transparent)]
+    Secret(#[from] SecretError),
     /// The folder for the pipeline's places can't be used.
     #[error("could not use the folder {path} for the places that the pipeline has read up to: {source}")]
     Folder {
@@ -80,4 +106,18 @@ pub enum StartError {
     /// The source can't be opened.
     #[error("could not open the source: {0}")]
     Source(String),
+}
+
+impl StartError {
+    /// A word for the reason, for a condition.
+    #[must_use]
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::Spec(_) => "InvalidSpec",
+            Self::Transform(_) => "InvalidTransform",
+            Self::Secret(_) => "SecretNotFound",
+            Self::Folder { .. } => "FolderUnusable",
+            Self::Source(_) => "SourceUnavailable",
+        }
+    }
 }

@@ -27,9 +27,6 @@ const LETTERS_AT_ONCE: usize = 500;
 /// Their bytes, at most, unless one has more.
 const LETTER_BYTES_AT_ONCE: usize = 4 << 20;
 
-/// Looks at the credentials again after the store refused them.
-pub type Renew = Arc<dyn Fn() + Send + Sync>;
-
 /// How often delivery had to wait or split, since the pipeline started.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
@@ -47,7 +44,6 @@ pub(crate) struct Counters {
 pub(crate) struct Courier {
     pub(crate) store: Arc<dyn LogStore>,
     pub(crate) letters: Arc<dyn Letters>,
-    pub(crate) renew: Option<Renew>,
     pub(crate) sender: Sender,
     pub(crate) health: Arc<Health>,
     pub(crate) counters: Arc<Counters>,
@@ -150,9 +146,6 @@ impl Courier {
             WriteError::Unavailable(_) => self.health.fail(Part::Sink, SINK_UNAVAILABLE, error.to_string()),
             WriteError::Unauthorized(_) => {
                 self.health.fail(Part::Sink, SINK_AUTH_FAILED, error.to_string());
-                if let Some(renew) = &self.renew {
-                    renew();
-                }
             }
             WriteError::TooLarge(_) | WriteError::Refused(_) if records.len() > 1 => {
                 let half = records.len() / 2;
@@ -200,9 +193,6 @@ impl Courier {
                 Err(error) => {
                     let message = format!("dead letters can't be written: {error}");
                     self.health.fail(Part::DeadLetters, DEAD_LETTERS_UNAVAILABLE, message);
-                    if let (WriteError::Unauthorized(_), Some(renew)) = (&error, &self.renew) {
-                        renew();
-                    }
                     pause.wait().await;
                 }
             }

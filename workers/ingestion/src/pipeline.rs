@@ -59,9 +59,9 @@ impl Pipeline {
         let letters = dead_letter::target(&config)?;
         let drain = config.drain;
         let (store, metrics, report) = (config.store.clone(), config.metrics.clone(), config.report.clone());
-        let (telemetry, batch, renew) = (config.telemetry.clone(), object.spec.batch.clone(), config.renew.clone());
+        let (telemetry, batch) = (config.telemetry.clone(), object.spec.batch.clone());
         let (source, checkpoint) = source::start(config, intake, records).await?;
-        let courier = Courier { store, letters, renew, sender, health: health.clone(), counters };
+        let courier = Courier { store, letters, sender, health: health.clone(), counters };
         let engine = Engine {
             batcher,
             courier: Arc::new(courier),

@@ -181,7 +181,6 @@ pub(crate) fn config(
         object: Arc::new(object),
         secrets: Arc::new(|_| None),
         store,
-        renew: None,
         metrics,
         data_dir: folder.to_owned(),
         report: {

@@ -25,7 +25,6 @@ fn courier(store: &Arc<MemoryStore>) -> Courier {
     Courier {
         store: store.clone(),
         letters: Arc::new(InStore(store.clone())),
-        renew: None,
         sender: sender(),
         health: Arc::new(Health::new("default/shop".into())),
         counters: Arc::default(),
@@ -83,21 +82,12 @@ async fn good_records_are_stored_and_rubbish_is_kept_byte_for_byte() {
 async fn faults_of_environment_and_credentials_stall_and_say_so(#[case] fault: WriteError, #[case] reason: &str) {
     let store = MemoryStore::new();
     store.faults.lock().extend(vec![fault.clone(); 20]);
-    let renewed = Arc::new(AtomicUsize::new(0));
-    let mut courier = courier(&store);
-    courier.renew = Some({
-        let renewed = renewed.clone();
-        Arc::new(move || {
-            renewed.fetch_add(1, Ordering::Relaxed);
-        })
-    });
+    let courier = courier(&store);
     let health = courier.health.clone();
     let task = tokio::spawn(async move { deliver(&courier, &logs(2)).await });
     until("it is told", || health.problem().is_some_and(|problem| problem.reason == reason)).await;
     assert_eq!(task.await.unwrap(), Ledger { indexed: 2, ..Ledger::default() });
     assert_eq!((health.problem(), store.letters.lock().len()), (None, 0));
-    let is_auth = matches!(fault, WriteError::Unauthorized(_));
-    assert_eq!(renewed.load(Ordering::Relaxed), if is_auth { 20 } else { 0 });
 }
 
 #[tokio::test]

@@ -30,7 +30,6 @@ fn rig(parts: Value, limits: Limits) -> Rig {
     let courier = Courier {
         store: store.clone(),
         letters: Arc::new(InStore(store.clone())),
-        renew: None,
         sender: sender.clone(),
         health: health.clone(),
         counters: Arc::default(),

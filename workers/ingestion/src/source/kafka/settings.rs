@@ -2,21 +2,12 @@
 
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
-use taffrail_crds::{KafkaSource, SaslMechanism, SecretData};
+use taffrail_crds::{KafkaSource, SaslMechanism};
 
-use crate::Secrets;
+use crate::config::{SecretError, Secrets, find_secret, secret_text};
 
 /// How long the group waits for a worker that has vanished until its partitions go to others.
 const SESSION_MS: &str = "12000";
-
-/// Why there are no settings.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum SettingsError {
-    #[error("the secret `{0}` is not there; apply it, or name another one in the pipeline")]
-    NoSecret(String),
-    #[error("the secret `{secret}` has no text under `{key}`")]
-    NoKey { secret: String, key: &'static str },
-}
 
 /// How to get a token for OAUTHBEARER.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,7 +27,7 @@ pub(super) struct Connection {
 impl Connection {
     /// # Errors
     /// When a secret is missing, or lacks a key.
-    pub(super) fn new(spec: &KafkaSource, name: &str, secrets: &Secrets) -> Result<Self, SettingsError> {
+    pub(super) fn new(spec: &KafkaSource, name: &str, secrets: &Secrets) -> Result<Self, SecretError> {
         let mut settings = vec![
             ("bootstrap.servers", spec.brokers.join(",")),
             ("client.id", format!("taffrail-{name}")),
@@ -48,17 +39,17 @@ impl Connection {
         let mut oauth = None;
         if let Some(tls) = &spec.tls {
             if let Some(name) = &tls.ca_secret_name {
-                settings.push(("ssl.ca.pem", text(&find(secrets, name)?, name, "ca.crt")?));
+                settings.push(("ssl.ca.pem", secret_text(&find_secret(secrets, name)?, name, "ca.crt")?));
             }
             if let Some(name) = &tls.cert_secret_name {
-                let secret = find(secrets, name)?;
-                settings.push(("ssl.certificate.pem", text(&secret, name, "tls.crt")?));
-                settings.push(("ssl.key.pem", text(&secret, name, "tls.key")?));
+                let secret = find_secret(secrets, name)?;
+                settings.push(("ssl.certificate.pem", secret_text(&secret, name, "tls.crt")?));
+                settings.push(("ssl.key.pem", secret_text(&secret, name, "tls.key")?));
             }
         }
         if let Some(sasl) = &spec.sasl {
             let name = &sasl.secret_name;
-            let secret = find(secrets, name)?;
+            let secret = find_secret(secrets, name)?;
             let mechanism = match sasl.mechanism {
                 SaslMechanism::Plain => "PLAIN",
                 SaslMechanism::ScramSha256 => "SCRAM-SHA-256",
@@ -68,13 +59,13 @@ impl Connection {
             settings.push(("sasl.mechanisms", mechanism.to_owned()));
             if sasl.mechanism == SaslMechanism::OauthBearer {
                 oauth = Some(OauthSettings {
-                    endpoint: text(&secret, name, "tokenEndpoint")?,
-                    client_id: text(&secret, name, "clientId")?,
-                    client_secret: text(&secret, name, "clientSecret")?,
+                    endpoint: secret_text(&secret, name, "tokenEndpoint")?,
+                    client_id: secret_text(&secret, name, "clientId")?,
+                    client_secret: secret_text(&secret, name, "clientSecret")?,
                 });
             } else {
-                settings.push(("sasl.username", text(&secret, name, "username")?));
-                settings.push(("sasl.password", text(&secret, name, "password")?));
+                settings.push(("sasl.username", secret_text(&secret, name, "username")?));
+                settings.push(("sasl.password", secret_text(&secret, name, "password")?));
             }
         }
         let protocol = match (&spec.tls, &spec.sasl) {
@@ -133,13 +124,4 @@ impl Connection {
             .set("message.max.bytes", "10485760");
         config
     }
-}
-
-fn find(secrets: &Secrets, name: &str) -> Result<SecretData, SettingsError> {
-    secrets(name).ok_or_else(|| SettingsError::NoSecret(name.to_owned()))
-}
-
-fn text(secret: &SecretData, name: &str, key: &'static str) -> Result<String, SettingsError> {
-    let value = secret.get(key).and_then(|value| std::str::from_utf8(value).ok());
-    value.map(str::to_owned).ok_or_else(|| SettingsError::NoKey { secret: name.to_owned(), key })
 }
