@@ -5,6 +5,8 @@
 
 #![forbid(unsafe_code)]
 
+mod cursor;
+mod day;
 mod dead_letter;
 pub mod elasticsearch;
 mod entry;

@@ -8,7 +8,7 @@ use flate2::write::GzEncoder;
 
 use super::index;
 use super::nodes::Body;
-use crate::limits::MAX_ID_BYTES;
+use crate::day;
 use crate::{Outcome, Record};
 
 /// Bodies from this size on are compressed: less is hardly worth a network packet.
@@ -45,7 +45,8 @@ pub(super) fn lines(base: &str, records: &[Record]) -> Lines {
     // Records come in runs of the same day.
     let mut action: (Option<i64>, String) = (None, String::new());
     for record in records {
-        let day = match checked(record) {
+        // What is checked here would make Elasticsearch refuse the whole request.
+        let day = match day::checked(record) {
             Ok(day) => day,
             Err(reason) => {
                 lines.refused.push(Some(Outcome::Refused { status: 400, reason }));
@@ -85,18 +86,6 @@ fn push_json_string(lines: &mut Vec<u8>, text: &str) {
     } else {
         lines.extend_from_slice(serde_json::Value::from(text).to_string().as_bytes());
     }
-}
-
-/// The day of a record that can be sent. What is checked here would make Elasticsearch refuse the whole request.
-fn checked(record: &Record) -> Result<i64, String> {
-    if record.id.is_empty() || record.id.len() > MAX_ID_BYTES {
-        return Err(format!("its id has {} bytes; 1 to {MAX_ID_BYTES} are possible", record.id.len()));
-    }
-    if record.source.is_empty() {
-        return Err("it is empty".to_owned());
-    }
-    index::day_of(record.timestamp)
-        .ok_or_else(|| format!("its timestamp, {} ms since 1970, is not in the years 0 to 2999", record.timestamp))
 }
 
 /// The lines as a request's body, compressed if that is worth it.
@@ -140,7 +129,7 @@ mod tests {
 
     #[test]
     fn sources_are_sent_as_they_are_to_the_index_of_their_day() {
-        let records = [record("a-0-1", NOON, r#"{"a": 1 }"#), record("q\"é", NOON + index::DAY, "{\n\"a\":\r\n1}")];
+        let records = [record("a-0-1", NOON, r#"{"a": 1 }"#), record("q\"é", NOON + day::DAY, "{\n\"a\":\r\n1}")];
         let lines = lines("logs", &records);
         assert_eq!(
             String::from_utf8(lines.bytes).unwrap(),

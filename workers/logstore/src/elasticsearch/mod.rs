@@ -22,6 +22,7 @@ mod template;
 use async_trait::async_trait;
 use elasticsearch::http::Method;
 
+use crate::day::day_of;
 use crate::q::Query;
 use crate::{
     DeadLetter, FieldSummary, Histogram, LogStore, Outcome, Record, SearchError, SearchPage, SearchRequest, TimeSpan,
@@ -112,7 +113,7 @@ impl LogStore for ElasticsearchStore {
         if records.is_empty() {
             return Ok(Vec::new());
         }
-        let mut days: Vec<_> = records.iter().filter_map(|record| index::day_of(record.timestamp)).collect();
+        let mut days: Vec<_> = records.iter().filter_map(|record| day_of(record.timestamp)).collect();
         days.dedup();
         self.setup.for_logs(&self.nodes, &self.options.index, &days).await?;
         if self.setup.dialect(&self.nodes).await? == Dialect::FlatObject {
@@ -124,10 +125,8 @@ impl LogStore for ElasticsearchStore {
         }
         // The first record of a day makes its index. We could make it ourselves, but that needs another privilege, and it
         // would not heed who forbids that indices come into being.
-        let is_first: Vec<bool> = records
-            .iter()
-            .map(|record| index::day_of(record.timestamp).is_some_and(|day| absent.remove(&day)))
-            .collect();
+        let is_first: Vec<bool> =
+            records.iter().map(|record| day_of(record.timestamp).is_some_and(|day| absent.remove(&day))).collect();
         let part = |first: bool| -> Vec<Record> {
             records.iter().zip(&is_first).filter(|(_, it)| **it == first).map(|(record, _)| record.clone()).collect()
         };

@@ -15,6 +15,7 @@ use serde_json::{Map, Value, json};
 
 use super::nodes::{Answer, Body, Nodes};
 use super::{index, outcome, template};
+use crate::day::day_of;
 use crate::limits::{MAX_PATH, within};
 use crate::{Record, WriteError};
 
@@ -61,7 +62,7 @@ impl Numbers {
         let seen = self.seen.lock();
         let nothing = HashSet::new();
         for record in records {
-            let Some(day) = index::day_of(record.timestamp) else { continue };
+            let Some(day) = day_of(record.timestamp) else { continue };
             let seen = seen.get(&day).unwrap_or(&nothing);
             visit_numbers(&record.source, &mut |path| {
                 if seen.contains(path) || seen.len() >= MOST_PATHS || !is_mappable(path) {
@@ -226,7 +227,7 @@ mod tests {
         let records = [
             record(0, r#"{"fields":{"a":1,"":2," ":3}}"#),
             record(1, r#"{"fields":{"a":2}}"#),
-            record(index::DAY, r#"{"fields":{"a":3}}"#),
+            record(crate::day::DAY, r#"{"fields":{"a":3}}"#),
         ];
         let a: HashSet<String> = ["a".to_owned()].into();
         assert_eq!(numbers.unseen(&records), BTreeMap::from([(0, a.clone()), (1, a.clone())]));

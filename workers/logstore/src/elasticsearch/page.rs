@@ -7,12 +7,11 @@
 
 use std::collections::BTreeSet;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use serde_json::{Value, json};
 
 use super::search::{Hit, newest_first, read};
 use super::{ElasticsearchStore, index};
+use crate::cursor::Cursor;
 use crate::limits::MAX_PAGE;
 use crate::q::Query;
 use crate::{SearchError, SearchPage, SearchRequest, StoredLog, TimeSpan};
@@ -21,27 +20,6 @@ use crate::{SearchError, SearchPage, SearchRequest, StoredLog, TimeSpan};
 const WINDOW: usize = 10_000;
 /// Of so many logs in one millisecond the documents are fetched at once.
 const SMALL_MILLISECOND: usize = 1_000;
-
-/// Where a page ended: behind the log with this time and id.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Cursor {
-    time: i64,
-    id: String,
-}
-
-impl Cursor {
-    fn encode(&self) -> String {
-        BASE64.encode(json!([self.time, self.id]).to_string())
-    }
-
-    fn decode(text: &str) -> Result<Self, SearchError> {
-        let read = || {
-            let (time, id) = serde_json::from_slice(&BASE64.decode(text).ok()?).ok()?;
-            Some(Self { time, id })
-        };
-        read().ok_or_else(|| SearchError::Invalid("the cursor is none that a search has given".to_owned()))
-    }
-}
 
 /// What is asked for, through all requests that a page takes.
 struct Ask<'a> {
@@ -216,20 +194,4 @@ fn timed(hits: &[Hit<'_>]) -> Timed {
 /// Newest first, then by descending id.
 fn sort(logs: &mut Timed) {
     logs.sort_by(|(time, log), (other_time, other)| other_time.cmp(time).then_with(|| other.id.cmp(&log.id)));
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-
-    use super::*;
-
-    #[test]
-    fn cursors_come_back_and_rubbish_does_not() {
-        let cursor = Cursor { time: -5, id: "logs\"é-0-1".into() };
-        assert_eq!(Cursor::decode(&cursor.encode()).unwrap(), cursor);
-        for text in ["", "x", "!", "W10", &BASE64.encode("[1]"), &BASE64.encode("[1,2]"), &BASE64.encode("{}")] {
-            assert!(matches!(Cursor::decode(text), Err(SearchError::Invalid(_))), "{text:?}");
-        }
-    }
 }

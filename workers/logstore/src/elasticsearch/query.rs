@@ -5,8 +5,9 @@
 use serde_json::{Map, Value, json};
 
 use super::dialect::Dialect;
-use super::{index, template};
+use super::template;
 use crate::TimeSpan;
+use crate::day;
 use crate::limits::{MAX_VALUE, within};
 use crate::q::{Bound, Key, Query, term_number};
 
@@ -36,7 +37,7 @@ pub(super) fn translate(query: &Query, span: TimeSpan, dialect: Dialect) -> Tran
     let when = match span {
         TimeSpan { from: None, to: None } => exists("timestamp"),
         _ => {
-            let (from, to) = index::clamped(span);
+            let (from, to) = day::clamped(span);
             json!({"range": {"timestamp": {"gte": from, "lt": to, "format": "epoch_millis"}}})
         }
     };
@@ -200,20 +201,8 @@ fn zero_or(value: f64, negative: bool) -> f64 {
     }
 }
 
-/// A range of whole milliseconds: those between bounds that may lie between two milliseconds.
 fn times(low: Option<Bound>, high: Option<Bound>) -> Value {
-    // As casts do, to the nearest that there is: far more than logs can have in either direction.
-    #[allow(clippy::cast_possible_truncation)]
-    let whole = |value: f64| value as i64;
-    let from = low.map(|bound| match bound.inclusive {
-        true => whole(bound.value.ceil()),
-        false => whole(bound.value.floor()).saturating_add(1),
-    });
-    let to = high.map(|bound| match bound.inclusive {
-        true => whole(bound.value.floor()).saturating_add(1),
-        false => whole(bound.value.ceil()),
-    });
-    let (from, to) = index::clamped(TimeSpan { from, to });
+    let (from, to) = day::clamped(day::between(low, high));
     json!({"range": {"timestamp": {"gte": from, "lt": to, "format": "epoch_millis"}}})
 }
 
@@ -308,21 +297,6 @@ mod tests {
         let script = &translated.derived["taffrail_number_0"]["script"];
         assert_eq!(script["source"], NUMBERS_AT);
         assert_eq!(script["params"]["path"], "'); Runtime.exit('");
-    }
-
-    #[test]
-    fn times_are_whole_milliseconds() {
-        let between = |low, high| {
-            let bound = |(value, inclusive)| Some(Bound { value, inclusive });
-            let range = times(bound(low), bound(high));
-            let range = &range["range"]["timestamp"];
-            (range["gte"].as_i64().unwrap(), range["lt"].as_i64().unwrap())
-        };
-        assert_eq!(between((10.0, true), (20.0, true)), (10, 21));
-        assert_eq!(between((10.0, false), (20.0, false)), (11, 20));
-        assert_eq!(between((10.5, true), (20.5, true)), (11, 21));
-        assert_eq!(between((10.5, false), (20.5, false)), (11, 21));
-        assert!(between((f64::MIN, true), (f64::MAX, true)).0 < -62_000_000_000_000);
     }
 
     #[test]
