@@ -175,6 +175,12 @@ impl Bench {
         self.settled().await;
     }
 
+    /// Lets time pass while there is no worker.
+    pub(crate) fn pass_without_worker(&self, seconds: u64) {
+        assert!(self.worker.is_none());
+        self.clock.advance(Duration::from_secs(seconds));
+    }
+
     pub(crate) fn status(&self, name: &str) -> AlertRuleStatus {
         serde_json::from_value(self.board.get(&key(name)).unwrap().status.unwrap()).unwrap()
     }

@@ -5,6 +5,11 @@ use taffrail_crds::AlertState;
 
 use crate::testing::{Bench, Hook};
 
+mod classic;
+mod delivery;
+mod reload;
+mod restart;
+
 fn spec(hook: &Hook) -> Value {
     json!({
         "query": "rate errors service=api", "operator": ">", "threshold": 10, "interval": "30s",
@@ -12,6 +17,15 @@ fn spec(hook: &Hook) -> Value {
         "annotations": {"summary": "{{ labels.service }} at {{ value }}"},
         "notify": [hook.receiver()],
     })
+}
+
+/// The same with changes.
+fn with(hook: &Hook, changes: Value) -> Value {
+    let mut spec = spec(hook);
+    for (name, value) in changes.as_object().unwrap() {
+        spec[name] = value.clone();
+    }
+    spec
 }
 
 const QUERY: &str = "rate errors service=api";
