@@ -17,6 +17,7 @@ pub mod manifest;
 mod object;
 mod patterns;
 pub mod prometheus;
+mod references;
 mod units;
 mod yaml;
 
