@@ -9,6 +9,7 @@ mod cursor;
 mod day;
 mod dead_letter;
 pub mod elasticsearch;
+pub mod embedded;
 mod entry;
 mod facets;
 pub mod limits;
@@ -16,6 +17,7 @@ pub mod q;
 mod store;
 
 pub use dead_letter::{DeadLetter, Provenance};
+pub use embedded::EmbeddedStore;
 pub use entry::{Level, LogEntry};
 pub use store::{
     FieldSummary, FieldValue, Histogram, HistogramBucket, LogStore, Outcome, Record, SearchError, SearchPage,

@@ -5,7 +5,8 @@ use taffrail_logstore::elasticsearch::{Auth, ElasticsearchOptions, Elasticsearch
 use taffrail_logstore::q::Query;
 use taffrail_logstore::{LogStore, Outcome, SearchError, SearchRequest, TimeSpan, WriteError};
 
-use crate::support::{NOON, Scratch, plain, variable};
+use crate::conformance::support::{NOON, plain};
+use crate::support::{Scratch, variable};
 
 fn secured(scratch: &Scratch, auth: Auth) -> ElasticsearchOptions {
     let url = Url::parse(&variable("TAFFRAIL_TEST_ELASTICSEARCH_TLS")).unwrap();
@@ -25,7 +26,7 @@ async fn passwords_and_keys_are_accepted_over_tls() {
         let store = ElasticsearchStore::new(secured(&scratch, auth)).unwrap();
         assert_eq!(store.write(&[plain(id, NOON)]).await.unwrap(), [Outcome::Indexed]);
     }
-    scratch.refresh().await;
+    scratch.settle().await;
     assert_eq!(scratch.find("*").await, ["by-password", "by-key"]);
 }
 

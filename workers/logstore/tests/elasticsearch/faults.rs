@@ -10,7 +10,8 @@ use taffrail_logstore::{LogStore, Outcome, SearchError, SearchRequest, TimeSpan,
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::support::{NOON, Scratch, address, plain, unique};
+use crate::conformance::support::{NOON, plain};
+use crate::support::{Scratch, address, unique};
 
 /// How the false server answers a bulk request; everything else it answers as if all were well.
 #[derive(Clone)]
@@ -152,6 +153,6 @@ async fn the_next_node_stands_in_for_one_that_is_down() {
     for id in ["a", "b", "c", "d"] {
         assert_eq!(store.write(&[plain(id, NOON)]).await.unwrap(), [Outcome::Indexed]);
     }
-    scratch.refresh().await;
+    scratch.settle().await;
     assert_eq!(scratch.find("*").await, ["d", "c", "b", "a"]);
 }

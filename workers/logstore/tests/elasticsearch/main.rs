@@ -3,10 +3,8 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod access;
-mod agreement;
+#[path = "../conformance/mod.rs"]
+mod conformance;
 mod faults;
-mod letters;
-mod mapping;
-mod paging;
+mod indices;
 mod support;
-mod writing;

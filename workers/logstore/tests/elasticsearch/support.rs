@@ -3,16 +3,9 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use bytes::Bytes;
 use reqwest::Url;
-use serde_json::{Value, json};
+use serde_json::Value;
 use taffrail_logstore::elasticsearch::{ElasticsearchOptions, ElasticsearchStore};
-use taffrail_logstore::q::Query;
-use taffrail_logstore::{LogStore, Outcome, Record, SearchPage, SearchRequest, TimeSpan};
-
-/// 2024-08-16T12:00:00Z.
-pub const NOON: i64 = 1_723_809_600_000;
-pub const DAY: i64 = 86_400_000;
 
 pub fn variable(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| {
@@ -45,36 +38,14 @@ impl Scratch {
         Self { index, store }
     }
 
-    /// Writes logs (`timestamp` is filled in from the time given), which must all be taken.
-    pub async fn write(&self, logs: &[(&str, i64, Value)]) {
-        let records: Vec<_> = logs.iter().map(|(id, time, log)| record(id, *time, log.clone())).collect();
-        let outcomes = self.store.write(&records).await.unwrap();
-        for (record, outcome) in records.iter().zip(outcomes) {
-            assert_eq!(outcome, Outcome::Indexed, "{record:?}");
-        }
-        self.refresh().await;
-    }
-
-    pub async fn refresh(&self) {
+    /// Waits until what is written is found.
+    pub async fn settle(&self) {
         self.send("POST", "-*/_refresh", Value::Null).await;
     }
 
     /// Sends a request about the indices whose names begin with ours.
     pub async fn send(&self, method: &str, path: &str, body: Value) -> Value {
         request(method, &format!("{}{path}", self.index), body).await.1
-    }
-
-    /// The ids of the logs that a query finds, in order.
-    pub async fn find(&self, query: &str) -> Vec<String> {
-        let page = self.search(query, 1000, None).await;
-        assert_eq!(page.total, page.logs.len() as u64);
-        page.logs.into_iter().map(|log| log.id).collect()
-    }
-
-    pub async fn search(&self, query: &str, limit: usize, cursor: Option<String>) -> SearchPage {
-        let query = Query::parse(query).unwrap();
-        let request = SearchRequest { query, span: TimeSpan::default(), limit, cursor };
-        self.store.search(&request).await.unwrap()
     }
 }
 
@@ -108,25 +79,4 @@ pub async fn request(method: &str, path: &str, body: Value) -> (u16, Value) {
     }
     let answer = request.send().await.unwrap();
     (answer.status().as_u16(), answer.json().await.unwrap_or_default())
-}
-
-/// A record of a log, which gets the timestamp.
-pub fn record(id: &str, time: i64, mut log: Value) -> Record {
-    if log.get("timestamp").is_none() {
-        log["timestamp"] = rfc3339(time).into();
-    }
-    Record { id: id.to_owned(), timestamp: time, source: Bytes::from(log.to_string()) }
-}
-
-/// A plain record.
-pub fn plain(id: &str, time: i64) -> Record {
-    record(
-        id,
-        time,
-        json!({"level": "info", "message": "hello", "service": "api", "host": "h", "tags": {}, "fields": {}}),
-    )
-}
-
-fn rfc3339(time: i64) -> String {
-    jiff::Timestamp::from_millisecond(time).unwrap().to_string()
 }

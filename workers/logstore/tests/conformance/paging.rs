@@ -4,7 +4,8 @@ use serde_json::json;
 use taffrail_logstore::q::Query;
 use taffrail_logstore::{LogStore, SearchError, SearchRequest, TimeSpan};
 
-use crate::support::{DAY, NOON, Scratch, plain};
+use super::support::{DAY, NOON, plain};
+use crate::support::Scratch;
 
 /// Writes logs with these ids and times, reads them back in pages, and compares with what sorting gives.
 async fn check(name: &str, logs: &[(String, i64)], limits: &[usize]) {
@@ -13,7 +14,7 @@ async fn check(name: &str, logs: &[(String, i64)], limits: &[usize]) {
         let records: Vec<_> = logs.iter().map(|(id, time)| plain(id, *time)).collect();
         scratch.store.write(&records).await.unwrap();
     }
-    scratch.refresh().await;
+    scratch.settle().await;
     let mut expected = logs.to_vec();
     expected.sort_by(|a, b| (b.1, &b.0).cmp(&(a.1, &a.0)));
     let expected: Vec<_> = expected.into_iter().map(|(id, _)| id).collect();
@@ -81,18 +82,4 @@ async fn foreign_cursors_and_absent_indices() {
     assert!(scratch.store.dead_letters("a/b", 10).await.unwrap().is_empty());
     let request = SearchRequest { query: Query::All, span, limit: 1, cursor: Some("rubbish".into()) };
     assert!(matches!(scratch.store.search(&request).await, Err(SearchError::Invalid(_))));
-}
-
-#[tokio::test]
-async fn indices_of_longer_names_and_dead_letters_are_not_ours() {
-    let scratch = Scratch::new("near");
-    scratch.write(&[("mine", NOON, json!({}))]).await;
-    let options = taffrail_logstore::elasticsearch::ElasticsearchOptions::new(
-        vec![crate::support::address()],
-        format!("{}-2nd", scratch.index),
-    );
-    let other = taffrail_logstore::elasticsearch::ElasticsearchStore::new(options).unwrap();
-    other.write(&[plain("theirs", NOON)]).await.unwrap();
-    scratch.refresh().await;
-    assert_eq!(scratch.find("*").await, ["mine"]);
 }

@@ -1,10 +1,12 @@
-//! What becomes of records that a healthy server gets.
+//! The indices that there are, and how they are set up.
 
 use bytes::Bytes;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use taffrail_logstore::{LogStore, Outcome, Record};
 
-use crate::support::{DAY, NOON, Scratch, plain, request};
+use crate::conformance::letters::letter;
+use crate::conformance::support::{DAY, NOON, plain};
+use crate::support::{Scratch, request};
 
 #[tokio::test]
 async fn three_days_go_to_three_indices_and_sources_stay_as_they_are() {
@@ -19,63 +21,6 @@ async fn three_days_go_to_three_indices_and_sources_stay_as_they_are() {
     }
     let url = crate::support::address().join(&format!("{}-2024.08.16/_source/own", scratch.index)).unwrap();
     assert_eq!(reqwest::get(url).await.unwrap().text().await.unwrap(), source);
-}
-
-#[tokio::test]
-async fn what_is_written_again_is_a_duplicate() {
-    let scratch = Scratch::new("again");
-    let records = [plain("a", NOON), plain("b", NOON)];
-    assert_eq!(scratch.store.write(&records[..1]).await.unwrap(), [Outcome::Indexed]);
-    let outcomes = scratch.store.write(&[records[0].clone(), records[1].clone(), records[1].clone()]).await.unwrap();
-    assert_eq!(outcomes, [Outcome::Duplicate, Outcome::Indexed, Outcome::Duplicate]);
-    scratch.refresh().await;
-    assert_eq!(scratch.find("*").await.len(), 2);
-}
-
-#[tokio::test]
-async fn a_bad_record_is_refused_and_the_others_are_not() {
-    let scratch = Scratch::new("bad");
-    let raw = |id: &str, source: &str| Record { id: id.into(), timestamp: NOON, source: source.to_owned().into() };
-    let records = [
-        plain("good", NOON),
-        raw("no-text", r#"{"timestamp":"2024-08-16T12:00:00Z","message":{"a":1}}"#),
-        raw("not-json", "{\"timestamp\": oops"),
-        raw("no-object", "[1]"),
-        raw("empty", ""),
-        Record { timestamp: i64::MAX, ..plain("far", NOON) },
-        plain(&"x".repeat(513), NOON),
-        plain("also-good", NOON),
-    ];
-    let outcomes = scratch.store.write(&records).await.unwrap();
-    assert_eq!(outcomes[0], Outcome::Indexed);
-    assert_eq!(outcomes[7], Outcome::Indexed);
-    for outcome in &outcomes[1..7] {
-        assert!(matches!(outcome, Outcome::Refused { status: 400, .. }), "{outcome:?}");
-    }
-    let Outcome::Refused { reason, .. } = &outcomes[1] else { unreachable!() };
-    assert!(reason.contains("message"), "{reason}");
-}
-
-#[tokio::test]
-async fn a_pretty_printed_source_is_one_document() {
-    let scratch = Scratch::new("pretty");
-    let source =
-        serde_json::to_vec_pretty(&json!({"timestamp": "2024-08-16T12:00:00Z", "message": "one\ntwo"})).unwrap();
-    let record = Record { id: "p".into(), timestamp: NOON, source: source.into() };
-    assert_eq!(scratch.store.write(&[record]).await.unwrap(), [Outcome::Indexed]);
-    scratch.refresh().await;
-    assert_eq!(scratch.search("two", 1, None).await.logs[0].entry.message, "one\ntwo");
-}
-
-#[tokio::test]
-async fn a_large_batch_arrives_whole() {
-    let scratch = Scratch::new("large");
-    // Large enough to be compressed on another thread.
-    let records: Vec<_> = (0..3_000).map(|n| plain(&format!("r{n:05}"), NOON + n)).collect();
-    let outcomes = scratch.store.write(&records).await.unwrap();
-    assert!(outcomes.iter().all(|outcome| *outcome == Outcome::Indexed));
-    scratch.refresh().await;
-    assert_eq!(scratch.search("hello", 1, None).await.total, 3_000);
 }
 
 #[tokio::test]
@@ -122,12 +67,41 @@ async fn the_index_template_is_installed_kept_and_mended() {
 }
 
 #[tokio::test]
-async fn a_timestamp_that_elasticsearch_can_not_read_does_not_cost_the_log() {
-    let scratch = Scratch::new("times");
-    let times = ["2024-08-16t12:00:00z", "2024-08-16 12:00:00Z", "2024-08-16T12:00:60Z", "yesterday"];
-    let logs: Vec<_> = times.iter().map(|time| (*time, NOON, json!({"timestamp": time, "fields": {"a": 1}}))).collect();
+async fn indices_of_longer_names_and_dead_letters_are_not_ours() {
+    let scratch = Scratch::new("near");
+    scratch.write(&[("mine", NOON, json!({}))]).await;
+    let options = taffrail_logstore::elasticsearch::ElasticsearchOptions::new(
+        vec![crate::support::address()],
+        format!("{}-2nd", scratch.index),
+    );
+    let other = taffrail_logstore::elasticsearch::ElasticsearchStore::new(options).unwrap();
+    other.write(&[plain("theirs", NOON)]).await.unwrap();
+    scratch.settle().await;
+    assert_eq!(scratch.find("*").await, ["mine"]);
+}
+
+#[tokio::test]
+async fn five_thousand_keys_do_not_blow_up_the_mapping() {
+    let scratch = Scratch::new("explosion");
+    let keys =
+        |log: u32| -> Map<String, Value> { (0..100).map(|n| (format!("k{:04}", log * 100 + n), n.into())).collect() };
+    let logs: Vec<_> =
+        (0..50).map(|log| (format!("e{log:02}"), json!({"message": "m", "fields": keys(log)}))).collect();
+    let logs: Vec<_> = logs.iter().map(|(id, log)| (id.as_str(), NOON, log.clone())).collect();
     scratch.write(&logs).await;
-    let page = scratch.search("fields.a:1 timestamp:1723809600000", 10, None).await;
-    assert_eq!(page.total, 4);
-    assert!(page.logs.iter().all(|log| log.entry.timestamp == log.id));
+    let mapping = scratch.send("GET", "-2024.08.16/_mapping", Value::Null).await;
+    let paths = &mapping[format!("{}-2024.08.16", scratch.index)]["mappings"]["properties"]["fields"]["properties"];
+    let count = paths.as_object().unwrap().len();
+    assert!((500..=2_000).contains(&count), "{count} paths are mapped");
+}
+
+#[tokio::test]
+async fn the_originals_of_dead_letters_are_not_indexed() {
+    let scratch = Scratch::new("letters");
+    scratch.store.write_dead_letters(&[letter("shop/web", 1, b"{\"broken\": ")]).await.unwrap();
+    let index = format!("{}-dead-letter", scratch.index);
+    let (_, mapping) = request("GET", &format!("{index}/_mapping"), Value::Null).await;
+    let properties = &mapping[&index]["mappings"]["properties"];
+    assert_eq!(properties["pipeline"]["type"], "keyword");
+    assert!(properties.get("original").is_none(), "{properties}");
 }

@@ -1,18 +1,19 @@
-//! Odd fields: neither does the mapping explode, nor is a log refused.
+//! Odd fields: whatever they are, no log is refused for them, and those within the limits are found.
 
 use serde_json::{Map, Value, json};
 use taffrail_logstore::LogStore;
 use taffrail_logstore::TimeSpan;
 use taffrail_logstore::q::Query;
 
-use crate::support::{DAY, NOON, Scratch};
+use super::support::{DAY, NOON};
+use crate::support::Scratch;
 
 fn fields(value: Value) -> Value {
     json!({"message": "m", "fields": value})
 }
 
 #[tokio::test]
-async fn five_thousand_keys_are_kept_and_the_mapping_stays_small() {
+async fn five_thousand_keys_are_kept() {
     let scratch = Scratch::new("explosion");
     let logs: Vec<_> = (0..50)
         .map(|log| {
@@ -23,11 +24,6 @@ async fn five_thousand_keys_are_kept_and_the_mapping_stays_small() {
         .collect();
     let logs: Vec<_> = logs.iter().map(|(id, log)| (id.as_str(), NOON, log.clone())).collect();
     scratch.write(&logs).await;
-    let mapping = scratch.send("GET", "-2024.08.16/_mapping", Value::Null).await;
-    let paths =
-        mapping[format!("{}-2024.08.16", scratch.index)]["mappings"]["properties"]["fields"]["properties"].clone();
-    let count = paths.as_object().unwrap().len();
-    assert!((500..=2_000).contains(&count), "{count} paths are mapped");
     // All are shown, the first are found, and even of the others it is known that they are there.
     let page = scratch.search("*", 100, None).await;
     assert_eq!(page.logs.iter().map(|log| log.entry.fields.len()).sum::<usize>(), 5_000);
@@ -94,7 +90,7 @@ async fn numbers_are_found_by_range_where_texts_came_first() {
 }
 
 #[tokio::test]
-async fn keys_that_elasticsearch_can_not_index_do_not_cost_the_log() {
+async fn odd_keys_and_values_do_not_cost_the_log() {
     let scratch = Scratch::new("odd-keys");
     let mut deep = json!({"leaf": 1});
     for _ in 0..60 {

@@ -1,10 +1,11 @@
-//! Elasticsearch finds what [`Query::matches`] says, for many queries on many kinds of log.
+//! A store finds what [`Query::matches`] says, for many queries on many kinds of log.
 
 use serde_json::{Value, json};
 use taffrail_logstore::LogEntry;
 use taffrail_logstore::q::Query;
 
-use crate::support::{NOON, Scratch};
+use super::support::NOON;
+use crate::support::Scratch;
 
 fn logs() -> Vec<Value> {
     let message = |text: &str| json!({"message": text});

@@ -1,0 +1,317 @@
+//! Logs in a folder of this machine, for a single process.
+//!
+//! ```text
+//! <folder>/lock                 held by the process that has the store open
+//! <folder>/wal/wal-….log        what is acknowledged, and is in no index yet
+//! <folder>/days/2024-08-16/     an index of the logs of one UTC day of their own time
+//! <folder>/letters/             an index of the dead letters
+//! ```
+//!
+//! # Writing
+//! A write is read and checked where it comes from; one thread ([`intake`]) tells new records from known ones and brings
+//! them to the write-ahead log, which is what makes them durable; another one ([`indexer`]) brings them into the indices
+//! of their days within a second. When the indices can't be written (a full disk), logs are taken for as long as there
+//! is room for them in memory and in the log. Then writes are refused as [`WriteError::Unavailable`] until there is.
+//!
+//! # Retention
+//! A day is deleted as a whole when nothing has been written to it for the retention. It counts from when logs came, not
+//! from when they happened: who reads in an old file sees its logs for as long as any others, and a late log does not
+//! vanish at once. For logs that come as they happen there is no difference.
+
+mod any_token;
+mod day;
+mod days;
+mod histogram;
+mod ids;
+mod indexer;
+mod intake;
+mod letters;
+mod page;
+mod pending;
+mod query;
+mod schema;
+mod segments;
+mod tokens;
+mod wal;
+mod writers;
+
+use std::collections::HashMap;
+use std::fs::{File, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use parking_lot::{Condvar, Mutex};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+
+use crate::cursor::Cursor;
+use crate::limits::FIELDS_SAMPLE;
+use crate::q::Query;
+use crate::{
+    DeadLetter, FieldSummary, Histogram, LogStore, Outcome, Record, SearchError, SearchPage, SearchRequest, TimeSpan,
+    WriteError, facets,
+};
+use days::Days;
+use intake::Write;
+use letters::Letters;
+use pending::{Pending, Prepared};
+use wal::Wal;
+
+/// A larger write, in bytes of sources, is refused.
+const MAX_WRITE: usize = 64 << 20;
+/// So many writes wait at most until they are looked at.
+const QUEUE: usize = 32;
+
+/// How the store keeps logs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EmbeddedOptions {
+    /// How long logs are kept after they were written, at least.
+    pub retention: Duration,
+}
+
+/// Why a store can't be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum EmbeddedError {
+    /// The operating system said no.
+    #[error("the logs in {} can't be opened: {source}", path.display())]
+    Io {
+        /// What was opened.
+        path: PathBuf,
+        /// What came of it.
+        source: io::Error,
+    },
+    /// Another process has it open.
+    #[error("the logs in {} are in use by another process: stop it, or choose another folder", .0.display())]
+    Locked(PathBuf),
+    /// An index can't be read.
+    #[error("the index in {} can't be opened: {source}; move it away to start without what is in it", path.display())]
+    Index {
+        /// Its folder.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: tantivy::TantivyError,
+    },
+}
+
+/// The store.
+pub struct EmbeddedStore {
+    shared: Arc<Shared>,
+    /// None once it is closed.
+    running: Mutex<Option<Running>>,
+    searches: Arc<Semaphore>,
+}
+
+struct Running {
+    writes: mpsc::Sender<Write>,
+    threads: Vec<JoinHandle<()>>,
+    /// Held for as long as the threads are there.
+    _lock: File,
+}
+
+/// What searches and both threads have in common. `wal` is locked before `pending` by who needs both.
+struct Shared {
+    days: Days,
+    letters: Letters,
+    wal: Mutex<Wal>,
+    pending: Mutex<Pending>,
+    /// Something about `pending` is not as it was.
+    changed: Condvar,
+    /// In seconds.
+    retention: AtomicU64,
+}
+
+impl EmbeddedStore {
+    /// Opens the store in a folder, which is made if it is not there. What was acknowledged before is there at once, and
+    /// is found within a second.
+    ///
+    /// # Errors
+    /// When the folder is in use, or can't be read or written.
+    pub fn open(folder: &Path, options: EmbeddedOptions) -> Result<Arc<Self>, EmbeddedError> {
+        let failed = |path: &Path| {
+            let path = path.to_owned();
+            |source| EmbeddedError::Io { path, source }
+        };
+        std::fs::create_dir_all(folder).map_err(failed(folder))?;
+        let lock = locked(folder)?;
+        let days = Days::open(&folder.join("days")).map_err(failed(folder))?;
+        let path = folder.join("letters");
+        let letters = Letters::open(&path).map_err(|source| EmbeddedError::Index { path, source })?;
+        let mut pending = Pending::default();
+        let path = folder.join("wal");
+        let wal = recover(&path, &days, &mut pending).map_err(failed(&path))?;
+        let shared = Arc::new(Shared {
+            days,
+            letters,
+            wal: Mutex::new(wal),
+            pending: Mutex::new(pending),
+            changed: Condvar::new(),
+            retention: AtomicU64::new(options.retention.as_secs()),
+        });
+        let (writes, received) = mpsc::channel(QUEUE);
+        let (of_intake, of_indexer) = (Arc::clone(&shared), Arc::clone(&shared));
+        let spawn = |name: &str, work: Box<dyn FnOnce() + Send>| {
+            std::thread::Builder::new().name(name.to_owned()).spawn(work).map_err(failed(folder))
+        };
+        let threads = vec![
+            spawn("log-intake", Box::new(move || intake::run(&of_intake, received)))?,
+            spawn("log-indexer", Box::new(move || indexer::run(&of_indexer)))?,
+        ];
+        // Searches are work for the processor: more of them at a time are not quicker.
+        let searches = std::thread::available_parallelism().map_or(2, usize::from);
+        Ok(Arc::new(Self {
+            shared,
+            running: Mutex::new(Some(Running { writes, threads, _lock: lock })),
+            searches: Arc::new(Semaphore::new(searches)),
+        }))
+    }
+
+    /// Keeps logs for another time from now on.
+    pub fn set_retention(&self, retention: Duration) {
+        self.shared.retention.store(retention.as_secs(), Ordering::Relaxed);
+        // Under the lock, so that who is about to wait does not miss it.
+        let _pending = self.shared.pending.lock();
+        self.shared.changed.notify_all();
+    }
+
+    /// Ends all work in the background. Everything acknowledged is durable; what is not indexed yet will be when the
+    /// store is opened again. Writes are refused from now on.
+    pub async fn close(&self) {
+        if let Some(stop) = self.stop() {
+            let _ = tokio::task::spawn_blocking(stop).await;
+        }
+    }
+
+    /// What is to be done, on a thread that may wait, to stop.
+    fn stop(&self) -> Option<impl FnOnce() + Send + 'static> {
+        let Running { writes, threads, _lock: lock } = self.running.lock().take()?;
+        let shared = Arc::clone(&self.shared);
+        Some(move || {
+            shared.pending.lock().stopping = true;
+            shared.changed.notify_all();
+            drop(writes);
+            for thread in threads {
+                if thread.join().is_err() {
+                    tracing::error!("a thread of the log store had panicked");
+                }
+            }
+            drop(lock);
+        })
+    }
+
+    /// Does the work of a search where it holds up nobody.
+    async fn search_apart<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Shared) -> tantivy::Result<T> + Send + 'static,
+    ) -> Result<T, SearchError> {
+        let unavailable = |text: String| SearchError::Unavailable(text);
+        let permit =
+            Arc::clone(&self.searches).acquire_owned().await.map_err(|error| unavailable(error.to_string()))?;
+        let shared = Arc::clone(&self.shared);
+        let searching = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            work(&shared)
+        });
+        let result = searching.await.map_err(|error| unavailable(error.to_string()))?;
+        result.map_err(|error| unavailable(error.to_string()))
+    }
+}
+
+impl Drop for EmbeddedStore {
+    fn drop(&mut self) {
+        if let Some(stop) = self.stop() {
+            stop();
+        }
+    }
+}
+
+fn locked(folder: &Path) -> Result<File, EmbeddedError> {
+    let path = folder.join("lock");
+    let lock = File::create(&path).map_err(|source| EmbeddedError::Io { path: path.clone(), source })?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(EmbeddedError::Locked(folder.to_owned())),
+        Err(TryLockError::Error(source)) => Err(EmbeddedError::Io { path, source }),
+    }
+}
+
+/// Opens the write-ahead log, and makes what is in it and in no index pending.
+fn recover(folder: &Path, days: &Days, pending: &mut Pending) -> io::Result<Wal> {
+    let mut indexed: HashMap<i64, u64> = HashMap::new();
+    let mut recovered = Vec::new();
+    let wal = Wal::open(folder, |segment, record| {
+        let Ok(prepared) = Prepared::new(record) else { return Ok(()) };
+        let before = match indexed.get(&prepared.day) {
+            Some(before) => *before,
+            None => {
+                let day = days.get(prepared.day).map_err(io::Error::other)?;
+                let before = day.map_or(Ok(0), |day| day.logged_before()).map_err(io::Error::other)?;
+                *indexed.entry(prepared.day).or_insert(before)
+            }
+        };
+        // A record may be there twice, if the first time nobody was told that it was written.
+        if segment >= before && pending.add_id(prepared.day, &prepared.record.id) {
+            recovered.push(prepared);
+        }
+        Ok(())
+    })?;
+    pending.add(recovered);
+    Ok(wal)
+}
+
+#[async_trait]
+impl LogStore for EmbeddedStore {
+    async fn write(&self, records: &[Record]) -> Result<Vec<Outcome>, WriteError> {
+        let bytes = records.iter().map(|record| record.source.len()).sum();
+        if bytes > MAX_WRITE {
+            return Err(WriteError::TooLarge(format!("it has {bytes} bytes; {MAX_WRITE} are possible")));
+        }
+        if records.is_empty() {
+            return Ok(Vec::new());
+        }
+        let closed = || WriteError::Unavailable("it is closed".to_owned());
+        let writes = self.running.lock().as_ref().map(|running| running.writes.clone()).ok_or_else(closed)?;
+        let records = records.to_vec();
+        let prepare = move || records.into_iter().map(Prepared::new).collect();
+        let records = tokio::task::spawn_blocking(prepare).await.map_err(|_| closed())?;
+        let (reply, outcomes) = oneshot::channel();
+        writes.send(Write { records, bytes, reply }).await.map_err(|_| closed())?;
+        drop(writes);
+        outcomes.await.map_err(|_| closed())?
+    }
+
+    async fn write_dead_letters(&self, letters: &[DeadLetter]) -> Result<(), WriteError> {
+        if letters.is_empty() {
+            return Ok(());
+        }
+        let (shared, letters) = (Arc::clone(&self.shared), letters.to_vec());
+        let writing = tokio::task::spawn_blocking(move || shared.letters.write(&letters));
+        writing.await.map_err(|error| WriteError::Unavailable(error.to_string()))?
+    }
+
+    async fn dead_letters(&self, pipeline: &str, limit: usize) -> Result<Vec<DeadLetter>, SearchError> {
+        let pipeline = pipeline.to_owned();
+        self.search_apart(move |shared| shared.letters.find(&pipeline, limit)).await
+    }
+
+    async fn search(&self, request: &SearchRequest) -> Result<SearchPage, SearchError> {
+        let cursor = request.cursor.as_deref().map(Cursor::decode).transpose()?;
+        let request = request.clone();
+        self.search_apart(move |shared| page::page(&shared.days, &request, cursor.as_ref())).await
+    }
+
+    async fn histogram(&self, query: &Query, span: TimeSpan, interval: i64) -> Result<Histogram, SearchError> {
+        let buckets = facets::empty_buckets(span, interval)?;
+        let query = query.clone();
+        self.search_apart(move |shared| histogram::count(&shared.days, &query, span, interval, buckets)).await
+    }
+
+    async fn fields(&self, query: &Query, span: TimeSpan) -> Result<Vec<FieldSummary>, SearchError> {
+        let query = query.clone();
+        let logs = self.search_apart(move |shared| page::newest(&shared.days, &query, span, FIELDS_SAMPLE)).await?;
+        Ok(facets::summarise(logs.iter().map(|log| &log.entry)))
+    }
+}
