@@ -3,6 +3,8 @@
 // A command-line program: printing is what it is for.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+mod bench;
+mod cluster;
 mod generate;
 mod place;
 mod process;
@@ -28,10 +30,18 @@ enum Task {
         #[arg(last = true, value_name = "ARGUMENT")]
         arguments: Vec<String>,
     },
+    /// Measure, and print the figures that the documentation quotes
+    Bench {
+        /// What to measure
+        name: bench::Bench,
+    },
     /// Write anew what is generated and checked in: the custom resource definitions, the built web page
     Generate,
     /// Start Kafka and Elasticsearch for tests, print how to reach them, stop them on Ctrl-C
     Servers,
+    /// A real Kubernetes on this machine, with a node that runs pods
+    #[command(subcommand)]
+    Cluster(cluster::Task),
     /// Check and install what the other tasks need
     Tools,
 }
@@ -41,8 +51,10 @@ fn main() -> Result<()> {
     process::catch_signals()?;
     match task {
         Task::Test { only, arguments } => test::run(&only, &arguments),
+        Task::Bench { name } => bench::run(name),
         Task::Generate => generate::run(),
         Task::Servers => servers::foreground(&tools::install_servers()?),
+        Task::Cluster(task) => cluster::run(task),
         Task::Tools => tools::install(),
     }
 }

@@ -4,7 +4,7 @@ use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use crate::process;
 
@@ -83,15 +83,16 @@ fn lock(file: &Path, name: &str) -> Result<File> {
     }
 }
 
-fn remove(dir: &Path) -> Result<()> {
+/// Removes a folder with everything in it, if it is there.
+pub fn remove(dir: &Path) -> Result<()> {
     if dir.exists() {
         fs::remove_dir_all(dir).with_context(|| format!("could not remove {}", dir.display()))?;
     }
     Ok(())
 }
 
-/// A folder under the system's temporary folder, removed when dropped. What a killed run left behind is removed by the
-/// next one: a folder whose lock nobody holds has no owner.
+/// A folder, mostly under the system's temporary folder, removed when dropped. What a killed run left behind is removed
+/// by the next one: a folder whose lock nobody holds has no owner.
 #[derive(Debug)]
 pub struct Scratch {
     path: PathBuf,
@@ -99,6 +100,7 @@ pub struct Scratch {
 }
 
 const SCRATCH_PREFIX: &str = "taffrail-xtask-";
+const SCRATCH_LOCK: &str = "lock";
 
 impl Scratch {
     /// Creates an empty folder.
@@ -110,8 +112,25 @@ impl Scratch {
             .find(|path| !path.exists())
             .context("no name is left for a temporary folder")?;
         fs::create_dir(&path).with_context(|| format!("could not create {}", path.display()))?;
-        let lock =
-            File::create(path.join("lock")).with_context(|| format!("could not write into {}", path.display()))?;
+        Self::own(path)
+    }
+
+    /// Creates an empty folder at a place of our choice, unless somebody uses it; what a killed run left there goes.
+    pub fn at(path: PathBuf) -> Result<Self> {
+        ensure!(!Self::in_use(&path), "{} is in use by another process", path.display());
+        remove(&path)?;
+        fs::create_dir_all(&path).with_context(|| format!("could not create {}", path.display()))?;
+        Self::own(path)
+    }
+
+    /// Whether a running process owns the folder.
+    pub fn in_use(path: &Path) -> bool {
+        File::open(path.join(SCRATCH_LOCK)).is_ok_and(|lock| lock.try_lock().is_err())
+    }
+
+    fn own(path: PathBuf) -> Result<Self> {
+        let lock = File::create(path.join(SCRATCH_LOCK))
+            .with_context(|| format!("could not write into {}", path.display()))?;
         lock.lock().with_context(|| format!("could not lock {}", path.display()))?;
         Ok(Self { path, _lock: lock })
     }
@@ -141,7 +160,7 @@ impl Drop for Scratch {
 fn sweep(temp: &Path) {
     for entry in fs::read_dir(temp).into_iter().flatten().flatten() {
         let ours = entry.file_name().to_string_lossy().starts_with(SCRATCH_PREFIX);
-        let lock = ours.then(|| File::open(entry.path().join("lock")).ok()).flatten();
+        let lock = ours.then(|| File::open(entry.path().join(SCRATCH_LOCK)).ok()).flatten();
         if lock.is_some_and(|lock| lock.try_lock().is_ok()) {
             fs::remove_dir_all(entry.path()).ok();
         }

@@ -96,9 +96,13 @@ fn end_group(child: &mut Child) -> Result<()> {
     Ok(())
 }
 
-/// The shell's `kill` spares us unsafe code for the one system call that std lacks.
-fn signal_group(child: &Child, signal: &str) -> Result<()> {
-    let kill = format!("kill -{signal} -{}", child.id());
+fn signal_group(child: &Child, name: &str) -> Result<()> {
+    signal(&format!("-{}", child.id()), name)
+}
+
+/// Sends a signal. The shell's `kill` spares us unsafe code for the one system call that std lacks.
+pub fn signal(process: &str, name: &str) -> Result<()> {
+    let kill = format!("kill -{name} {process}");
     let status = Command::new("sh").args(["-c", &kill]).status().context("could not start `sh`")?;
     if !status.success() {
         bail!("`{kill}` failed: {status}");

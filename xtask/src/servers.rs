@@ -4,7 +4,7 @@
 pub mod elasticsearch;
 pub mod kafka;
 mod proxy;
-mod running;
+pub mod running;
 
 use std::time::Instant;
 

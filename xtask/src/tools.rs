@@ -20,6 +20,25 @@ const PROGRAMS: &[(&str, &str, &str)] = &[
     ("npm", "npm", "to check and build the web page"),
 ];
 
+/// What Kubernetes needs, beside what it is built from.
+const CLUSTER: &[(&str, &str, &str)] = &[
+    ("go", "golang-go", "to build Kubernetes"),
+    ("openssl", "openssl", "to make the cluster's certificates"),
+    ("setpriv", "util-linux", "to end the cluster with its starter"),
+];
+
+/// What a node of it needs.
+const NODE: &[(&str, &str, &str)] = &[
+    ("containerd", "containerd", "to run containers"),
+    ("runc", "runc", "to run containers"),
+    ("/usr/lib/cni/bridge", "containernetworking-plugins", "to connect pods"),
+    ("iptables", "iptables", "to make services' addresses work"),
+    ("conntrack", "conntrack", "to make services' addresses work"),
+    ("modprobe", "kmod", "to make services' addresses work"),
+    ("ip", "iproute2", "to make the node's network"),
+    ("busybox", "busybox-static", "to make the images that the node starts with"),
+];
+
 /// Checks every tool and installs what can be installed: all that is missing is reported at once.
 pub fn install() -> Result<()> {
     programs(PROGRAMS)?;
@@ -39,6 +58,30 @@ pub fn install_servers() -> Result<Jdk> {
     kafka::install(&jdk)?;
     elasticsearch::install(&jdk)?;
     Ok(jdk)
+}
+
+/// What [`crate::cluster`] needs of programs that are not built from source.
+pub fn install_cluster(with_node: bool) -> Result<()> {
+    programs(CLUSTER)?;
+    if with_node {
+        ensure!(is_root()?, "a node needs root, a control plane does not: `cargo xtask cluster up --no-node`");
+        programs(NODE)?;
+    }
+    let printed = process::output(Command::new("go").arg("version"))?;
+    let minor = printed.split_once(" go1.").and_then(|(_, minor)| leading_number(minor));
+    let need = versions::GO_MINOR;
+    ensure!(
+        minor.is_some_and(|minor| minor >= need),
+        "this is {}, and Go 1.{need} or later is needed: https://go.dev/dl",
+        printed.trim()
+    );
+    Ok(())
+}
+
+/// What it takes to put Taffrail into one file with everything it needs.
+pub fn install_static() -> Result<()> {
+    let library = format!("/usr/lib/{}-linux-gnu/libssl.a", std::env::consts::ARCH);
+    programs(&[(&library, "libssl-dev", "to link Kafka's client into the image's program")])
 }
 
 /// cargo-deny at the version we pin.

@@ -12,3 +12,11 @@ pub const CARGO_DENY: &str = "0.20.2";
 pub const JDK: u32 = 21;
 /// The oldest Node.js that the web page's build tools run on.
 pub const NODE: u32 = 18;
+/// Kubernetes (`k8s.io/kubernetes`), every part of it.
+pub const KUBERNETES: &str = "v1.34.4";
+/// etcd (`go.etcd.io/etcd/server/v3`), where Kubernetes keeps its objects.
+pub const ETCD: &str = "v3.6.16";
+/// CoreDNS (`github.com/coredns/coredns`), the cluster's name server.
+pub const COREDNS: &str = "v1.15.0";
+/// The oldest Go (1.x) that fetches the newer one which the three above ask for.
+pub const GO_MINOR: u32 = 21;

@@ -15,6 +15,8 @@ use crate::process;
 
 /// How long a server may take to answer; a busy machine with two cores needs a third of it.
 const START_LIMIT: Duration = Duration::from_secs(120);
+/// How long a process may take to end by itself before it is killed.
+const STOP_LIMIT: Duration = Duration::from_secs(10);
 /// How long one probe may wait for its answer.
 const PROBE_LIMIT: Duration = Duration::from_secs(2);
 /// How many lines of its log an error shows.
@@ -49,6 +51,11 @@ impl Running {
         self.name
     }
 
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// The end of its log.
     pub fn log_tail(&self) -> String {
         let log = fs::read(&self.log).unwrap_or_default();
@@ -65,8 +72,17 @@ impl Running {
         Ok(())
     }
 
+    /// Closes its standard input, which it takes for the end, and waits until it has ended.
+    pub fn close_and_wait(&mut self) {
+        drop(self.child.stdin.take());
+        let deadline = Instant::now() + STOP_LIMIT;
+        while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < deadline {
+            std::thread::sleep(process::TICK);
+        }
+    }
+
     /// Returns when `ready` says so.
-    pub fn await_ready(&mut self, ready: impl Fn() -> bool) -> Result<()> {
+    pub fn await_ready(&mut self, mut ready: impl FnMut() -> bool) -> Result<()> {
         let deadline = Instant::now() + START_LIMIT;
         while !ready() {
             self.check()?;

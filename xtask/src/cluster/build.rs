@@ -1,0 +1,100 @@
+//! Kubernetes, etcd and CoreDNS, each program built once from its published Go modules.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use crate::{place, process, versions};
+
+const COREDNS: &str = include_str!("resources/coredns.go");
+
+/// One of Kubernetes' own programs.
+pub fn kubernetes(name: &str) -> Result<PathBuf> {
+    let version = versions::KUBERNETES;
+    let package = format!("k8s.io/kubernetes/cmd/{name}");
+    // Without its version a server calls itself v0.0.0, and clients take it for an old one.
+    let (minor, _) = version.trim_start_matches("v1.").split_once('.').context("not a version of Kubernetes")?;
+    let stamps = ["k8s.io/component-base/version", "k8s.io/client-go/pkg/version"].map(|package| {
+        format!(" -X {package}.gitVersion={version} -X {package}.gitMajor=1 -X {package}.gitMinor={minor}")
+    });
+    let flags = format!("-s -w{}", stamps.concat());
+    program(name, version, &flags, |module| {
+        write_kubernetes_module(module)?;
+        build(module, name, &package, &flags)
+    })
+}
+
+/// etcd.
+pub fn etcd() -> Result<PathBuf> {
+    let (package, flags) = ("go.etcd.io/etcd/server/v3", "-s -w");
+    program("etcd", versions::ETCD, flags, |module| {
+        write(module, "go.mod", "module build\n")?;
+        go(module, &["get", &format!("{package}@{}", versions::ETCD)])?;
+        build(module, "etcd", package, flags)
+    })
+}
+
+/// CoreDNS, with our selection of plugins.
+pub fn coredns() -> Result<PathBuf> {
+    let flags = "-s -w";
+    program("coredns", versions::COREDNS, &[flags, COREDNS].concat(), |module| {
+        write(module, "go.mod", "module build\n")?;
+        write(module, "main.go", COREDNS)?;
+        go(module, &["get", &format!("github.com/coredns/coredns@{}", versions::COREDNS)])?;
+        build(module, "coredns", ".", flags)
+    })
+}
+
+/// The program's path. `build` makes it in a folder of its own, which is also a Go module.
+fn program(name: &str, version: &str, recipe: &str, build: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
+    let dir = super::home()?.join(format!("{name}-{version}"));
+    place::install_once(&dir, recipe, build)?;
+    Ok(dir.join(name))
+}
+
+/// A module that requires Kubernetes. Kubernetes takes its libraries from its own `staging` folder by `replace`, which
+/// does not hold for those who require it; the same libraries are published as v0.
+fn write_kubernetes_module(module: &Path) -> Result<()> {
+    let version = versions::KUBERNETES;
+    let library_version = version.replacen("v1.", "v0.", 1);
+    let download = format!("k8s.io/kubernetes@{version}");
+    let printed = process::output(goes(module).args(["mod", "download", "-json", &download]))?;
+    let source = printed.lines().find_map(|line| line.trim().strip_prefix(r#""Dir": ""#)?.strip_suffix(r#"","#));
+    let source = Path::new(source.context("`go mod download` did not say where the source is")?);
+    let theirs = read(&source.join("go.mod"))?;
+    let language = theirs.lines().filter(|line| line.starts_with("go ") || line.starts_with("godebug "));
+    let staged = theirs.lines().filter_map(|line| line.trim().split_once(" => ./staging/"));
+    let mut ours = format!("module build\nrequire k8s.io/kubernetes {version}\n");
+    ours.extend(language.map(|line| format!("{line}\n")));
+    ours.extend(staged.map(|(library, _)| format!("replace {library} => {library} {library_version}\n")));
+    write(module, "go.mod", &ours)?;
+    // A copy by `fs::copy` would be read-only, as all of Go's module cache is.
+    write(module, "go.sum", &read(&source.join("go.sum"))?)
+}
+
+fn build(module: &Path, name: &str, package: &str, flags: &str) -> Result<()> {
+    go(module, &["build", "-trimpath", "-buildvcs=false", "-ldflags", flags, "-o", name, package])
+}
+
+/// Runs Go in `module`. Its standard output is for what callers may want to read by program.
+fn go(module: &Path, arguments: &[&str]) -> Result<()> {
+    process::run(goes(module).args(arguments).stdout(std::io::stderr()))
+}
+
+/// `go`, whatever the user has configured for other work. It builds for minutes on every core: nobody should feel it.
+fn goes(module: &Path) -> Command {
+    let mut go = Command::new("nice");
+    go.args(["-n", "19", "go"]).current_dir(module);
+    go.envs([("CGO_ENABLED", "0"), ("GOFLAGS", "-mod=mod"), ("GOWORK", "off"), ("GO111MODULE", "on")]);
+    go
+}
+
+fn read(file: &Path) -> Result<String> {
+    fs::read_to_string(file).with_context(|| format!("could not read {}", file.display()))
+}
+
+fn write(dir: &Path, name: &str, text: &str) -> Result<()> {
+    fs::write(dir.join(name), text).with_context(|| format!("could not write {name} into {}", dir.display()))
+}
