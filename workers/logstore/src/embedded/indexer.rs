@@ -33,7 +33,8 @@ pub(super) fn run(shared: &Arc<Shared>) {
         writers: Writers::default(),
         round: None,
         retry_at: Instant::now(),
-        sweep_at: Instant::now(),
+        opened: Instant::now(),
+        swept: None,
     };
     while indexer.await_work() {
         indexer.work();
@@ -46,7 +47,8 @@ struct Indexer {
     /// What is left of a round that has failed.
     round: Option<Round>,
     retry_at: Instant,
-    sweep_at: Instant,
+    opened: Instant,
+    swept: Option<Instant>,
 }
 
 struct Round {
@@ -81,8 +83,8 @@ impl Indexer {
                 (None, Some(_)) if pending.bytes >= ROUND_BYTES => Some(self.retry_at),
                 (None, since) => since.map(|since| self.retry_at.max(since + ROUND_AFTER)),
             };
-            let sweep = self.sweep_at.min(Instant::now() + self.sweep_every());
-            let wake = [round, self.writers.next_to_close()].into_iter().flatten().fold(sweep, Instant::min);
+            let times = [round, self.writers.next_to_close(), Some(self.next_sweep())];
+            let wake = times.into_iter().flatten().min().unwrap_or_else(Instant::now);
             if wake <= Instant::now() {
                 return true;
             }
@@ -100,9 +102,9 @@ impl Indexer {
             self.retry_at = Instant::now() + RETRY_AFTER;
         }
         self.writers.close_idle();
-        if self.sweep_at <= now {
+        if self.next_sweep() <= now {
             self.sweep();
-            self.sweep_at = now + self.sweep_every();
+            self.swept = Some(now);
         }
     }
 
@@ -179,8 +181,10 @@ impl Indexer {
         Duration::from_secs(self.shared.retention.load(Ordering::Relaxed))
     }
 
-    fn sweep_every(&self) -> Duration {
-        (self.retention() / 10).clamp(Duration::from_secs(1), SWEEP_EVERY)
+    /// When the store has been opened, and from then on the more often the less is kept.
+    fn next_sweep(&self) -> Instant {
+        let every = (self.retention() / 10).clamp(Duration::from_secs(1), SWEEP_EVERY);
+        self.swept.map_or(self.opened, |swept| swept + every)
     }
 
     /// Deletes what nothing has been added to for longer than the retention.

@@ -19,6 +19,7 @@
 //! vanish at once. For logs that come as they happen there is no difference.
 
 mod any_token;
+mod complement;
 mod day;
 mod days;
 mod histogram;

@@ -3,12 +3,11 @@
 use std::ops::Bound::{Excluded, Included};
 
 use tantivy::Term;
-use tantivy::query::{
-    AllQuery, BooleanQuery, EmptyQuery, Occur, PhraseQuery, Query as IndexQuery, RangeQuery, TermQuery,
-};
+use tantivy::query::{AllQuery, BooleanQuery, EmptyQuery, PhraseQuery, Query as IndexQuery, RangeQuery, TermQuery};
 use tantivy::schema::IndexRecordOption;
 
 use super::any_token::{AnyToken, Pick};
+use super::complement::Complement;
 use super::schema::FIELDS;
 use super::tokens;
 use crate::day;
@@ -48,7 +47,7 @@ pub(super) fn translate(query: &Query) -> Box<dyn IndexQuery> {
         Query::Range(..) => none(),
         Query::And(queries) => all(queries),
         Query::Or(queries) => either(queries.iter().map(translate).collect()),
-        Query::Not(query) => all(std::slice::from_ref(&Query::Not(query.clone()))),
+        Query::Not(query) => Box::new(Complement(translate(query).into())),
     }
 }
 
@@ -64,15 +63,11 @@ fn term(key: &Key, text: &str) -> Box<dyn IndexQuery> {
 }
 
 fn all(queries: &[Query]) -> Box<dyn IndexQuery> {
-    let clause = |query: &Query| match query {
-        Query::Not(inner) => (Occur::MustNot, translate(inner)),
-        other => (Occur::Must, translate(other)),
-    };
-    let mut clauses: Vec<_> = queries.iter().map(clause).collect();
-    if clauses.iter().all(|(occur, _)| *occur == Occur::MustNot) {
-        clauses.push((Occur::Must, Box::new(AllQuery)));
+    match queries {
+        [] => Box::new(AllQuery),
+        [query] => translate(query),
+        _ => Box::new(BooleanQuery::intersection(queries.iter().map(translate).collect())),
     }
-    Box::new(BooleanQuery::new(clauses))
 }
 
 fn either(mut clauses: Vec<Box<dyn IndexQuery>>) -> Box<dyn IndexQuery> {

@@ -30,10 +30,16 @@ impl<'a> Leaf<'a> {
 
 /// Calls `visit` with the path and value of every leaf, in the order of the document.
 pub fn leaves<'a>(fields: &'a Map<String, Value>, visit: &mut impl FnMut(&str, Leaf<'a>)) {
-    fn members<'a>(path: &mut String, fields: &'a Map<String, Value>, visit: &mut impl FnMut(&str, Leaf<'a>)) {
+    fn members<'a>(
+        path: &mut String,
+        is_inner: bool,
+        fields: &'a Map<String, Value>,
+        visit: &mut impl FnMut(&str, Leaf<'a>),
+    ) {
         let length = path.len();
         for (key, value) in fields {
-            if length > 0 {
+            // An empty path is one, too: that of an empty key.
+            if is_inner {
                 path.push('.');
             }
             path.push_str(key);
@@ -43,7 +49,7 @@ pub fn leaves<'a>(fields: &'a Map<String, Value>, visit: &mut impl FnMut(&str, L
     }
     fn walk<'a>(path: &mut String, value: &'a Value, visit: &mut impl FnMut(&str, Leaf<'a>)) {
         match value {
-            Value::Object(fields) => members(path, fields, visit),
+            Value::Object(fields) => members(path, true, fields, visit),
             Value::Array(elements) => elements.iter().for_each(|element| walk(path, element, visit)),
             _ => {
                 if let Some(leaf) = Leaf::of(value) {
@@ -52,7 +58,7 @@ pub fn leaves<'a>(fields: &'a Map<String, Value>, visit: &mut impl FnMut(&str, L
             }
         }
     }
-    members(&mut String::new(), fields, visit);
+    members(&mut String::new(), false, fields, visit);
 }
 
 /// Whether any of the leaves at a path passes a test.
