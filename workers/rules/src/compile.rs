@@ -15,6 +15,9 @@ use crate::template::{self, Subject};
 /// The label that says which rule an alert is of, as Prometheus has it.
 const ALERT_NAME: &str = "alertname";
 
+/// Rules that ask for less are evaluated so often.
+const SHORTEST_INTERVAL: Millis = 100;
+
 /// What is wrong with a rule: a word that never changes, and a sentence for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Fault {
@@ -77,7 +80,7 @@ pub(crate) fn compile(
         query: query.to_string(),
         operator,
         threshold,
-        interval: spec.interval.as_millis().max(1),
+        interval: spec.interval.as_millis().max(SHORTEST_INTERVAL),
     };
     let wanted = if spec.notify.is_empty() { default_receivers } else { &spec.notify };
     let (receivers, faults) = receivers_of(wanted, secret);

@@ -14,7 +14,10 @@ use crate::clock::Millis;
 use crate::notice::Notification;
 
 /// Notifications that wait for one receiver, at most.
-pub(crate) const MOST_WAITING: usize = 1_000;
+const MOST_WAITING: usize = 1_000;
+
+/// Alerts that they tell of together, at most; it bounds the memory that they take.
+const MOST_ALERTS_WAITING: usize = 10_000;
 
 /// Lanes that are under way at the same time.
 const MOST_UNDER_WAY: usize = 32;
@@ -47,6 +50,8 @@ pub(crate) struct Outbox {
 #[derive(Debug, Default)]
 struct Lane {
     waiting: VecDeque<(Number, Letter)>,
+    /// How many alerts those waiting tell of.
+    alerts: usize,
     /// The first of those waiting is being delivered.
     busy: bool,
     failures: u32,
@@ -62,18 +67,28 @@ impl Outbox {
     /// Puts back a letter that was written down.
     pub(crate) fn restore(&mut self, number: Number, letter: Letter) {
         self.next = self.next.max(number + 1);
-        self.lanes.entry(lane_of(&letter)).or_default().waiting.push_back((number, letter));
+        let lane = self.lanes.entry(lane_of(&letter)).or_default();
+        lane.alerts += letter.notification.notices.len();
+        lane.waiting.push_back((number, letter));
     }
 
     /// Adds a letter. Gives back its number, and what had to go for it.
-    pub(crate) fn push(&mut self, letter: Letter) -> (Number, Option<(Number, Letter)>) {
+    pub(crate) fn push(&mut self, letter: Letter) -> (Number, Vec<(Number, Letter)>) {
         let number = self.next;
         self.next += 1;
         let lane = self.lanes.entry(lane_of(&letter)).or_default();
+        lane.alerts += letter.notification.notices.len();
         lane.waiting.push_back((number, letter));
-        // The first may be on its way.
+        // The first may be on its way, and the last must not go for itself.
         let oldest = usize::from(lane.busy);
-        let dropped = if lane.waiting.len() > MOST_WAITING { lane.waiting.remove(oldest) } else { None };
+        let mut dropped = Vec::new();
+        while (lane.waiting.len() > MOST_WAITING || lane.alerts > MOST_ALERTS_WAITING)
+            && lane.waiting.len() > oldest + 1
+        {
+            let Some(one) = lane.waiting.remove(oldest) else { break };
+            lane.alerts -= one.1.notification.notices.len();
+            dropped.push(one);
+        }
         (number, dropped)
     }
 
@@ -105,10 +120,11 @@ impl Outbox {
         let Some(lane) = self.lanes.get_mut(&key) else { return };
         self.under_way -= 1;
         lane.waiting.pop_front();
+        lane.alerts -= letter.notification.notices.len();
         if lane.waiting.is_empty() {
             self.lanes.remove(&key);
         } else {
-            *lane = Lane { waiting: std::mem::take(&mut lane.waiting), ..Lane::default() };
+            (lane.busy, lane.failures, lane.not_before) = (false, 0, 0);
         }
     }
 

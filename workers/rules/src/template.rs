@@ -5,7 +5,8 @@
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-use minijinja::{Environment, ErrorKind, Value, context};
+use minijinja::value::ValueKind;
+use minijinja::{Environment, ErrorKind, Value, context, escape_formatter};
 use taffrail_query::Labels;
 
 /// The variables that templates may use.
@@ -21,6 +22,13 @@ static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {
     let mut environment = Environment::new();
     environment.set_fuel(Some(FUEL));
     environment.set_recursion_limit(50);
+    // What filters make of numbers is to be as readable as the numbers are.
+    environment.set_formatter(|output, state, value| match f64::try_from(value.clone()) {
+        Ok(float) if value.kind() == ValueKind::Number && !value.is_integer() => {
+            escape_formatter(output, state, &number(float))
+        }
+        _ => escape_formatter(output, state, value),
+    });
     environment
 });
 
@@ -135,6 +143,7 @@ mod tests {
     #[case("{{ value }}", Some(-0.1), "-0.1")]
     #[case("{{ value }}", Some(f64::INFINITY), "inf")]
     #[case("{{ value | round(1) }}", Some(2.345), "2.3")]
+    #[case("{{ value | round }} {{ value / 3 }} {{ value ~ '' }}", Some(2.6), "3 0.866667 2.6")]
     #[case("{{ value }}", None, "no data")]
     #[case("{{ rule }}: {{ labels.nothing }}.", None, "HighErrorRate: .")]
     #[case("{% if value > threshold %}above{% endif %}", Some(11.0), "above")]

@@ -6,7 +6,7 @@ use tokio::task::{Id, JoinError};
 use super::{Keeper, Rule, letter_key};
 use crate::clock::Millis;
 use crate::notice::Notification;
-use crate::outbox::{Letter, MOST_WAITING, Number};
+use crate::outbox::{Letter, Number};
 use crate::receivers::{self, Outcome};
 use crate::rule::Dispatch;
 
@@ -24,11 +24,10 @@ impl Keeper {
         if let Some(value) = written {
             self.unwritten.insert(letter_key(number), Some(value));
         }
-        if let Some((number, letter)) = dropped {
+        for (number, letter) in dropped {
             self.note(letter_key(number), None);
             self.own.not_delivered(receivers::kind(&letter.receiver), "overflow");
-            let message = format!("more than {MOST_WAITING} notifications wait, and the oldest was dropped");
-            self.complain(&letter, &message);
+            self.complain(&letter, "too many others wait, and it was the oldest");
         }
     }
 

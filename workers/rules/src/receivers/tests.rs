@@ -49,7 +49,7 @@ async fn sent(receiver: Value, secrets: SecretData, notification: &Notification)
 #[tokio::test]
 async fn a_webhook_gets_a_document_that_says_all_of_one_alert() {
     let hook = Hook::new().await;
-    let receiver = json!({"webhook": {"url": format!("{}/x?y=z", hook.url), "headers": {"X-Scope-OrgID": "t"}, "secretName": "s"}});
+    let receiver = json!({"webhook": {"url": format!("{}/x?y=z", hook.url), "headers": {"X-Scope-OrgID": "t", "Content-Type": "application/cloudevents+json"}, "secretName": "s"}});
     let over = notice("service=api", 700.5).resolved(61_000, Some(100.0), Reason::ConditionCeased);
     let notification = notification(vec![over]);
     let secrets = secret(&[("key", "Jefe"), ("token", "abc\n")]);
@@ -58,7 +58,7 @@ async fn a_webhook_gets_a_document_that_says_all_of_one_alert() {
     assert_eq!(request.path, "/x");
     assert_eq!(request.header("x-scope-orgid"), "t");
     assert_eq!(request.header("authorization"), "Bearer abc");
-    assert_eq!(request.header("content-type"), "application/json");
+    assert_eq!(request.header("content-type"), "application/cloudevents+json");
     assert_eq!(request.header("idempotency-key"), notification.id);
     let alert = json!({
         "status": "resolved",

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use reqwest::Client;
-use reqwest::header::CONTENT_TYPE;
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName};
 use ring::hmac::{HMAC_SHA256, Key, sign};
 use serde_json::{Value, json};
 use taffrail_crds::{SecretData, Webhook};
@@ -26,11 +26,13 @@ pub(super) async fn deliver(
     notification: &Notification,
 ) -> Outcome {
     let body = document(notification).to_string();
-    let mut request = client.post(&to.url).header(CONTENT_TYPE, "application/json");
-    for (name, value) in &to.headers {
-        request = request.header(name, value);
-    }
-    request = request.header("Idempotency-Key", &notification.id);
+    let header = |(name, value): (&String, &String)| Some((name.parse::<HeaderName>().ok()?, value.parse().ok()?));
+    let Some(headers) = to.headers.iter().map(header).collect::<Option<HeaderMap>>() else {
+        return Outcome::Refused { reason: "request", message: "its headers hold what no header may hold".to_owned() };
+    };
+    // Headers of the receiver's own win, but for those by which it knows us.
+    let request = client.post(&to.url).header(CONTENT_TYPE, "application/json").headers(headers);
+    let mut request = request.header("Idempotency-Key", &notification.id);
     if let Some(key) = secrets.get("key") {
         let signature = sign(&Key::new(HMAC_SHA256, key), body.as_bytes());
         request = request.header("X-Taffrail-Signature", format!("sha256={}", hex(signature.as_ref())));

@@ -63,3 +63,28 @@ async fn a_rule_is_loaded_evaluated_and_told_of() {
     bench.pass(16 * 60).await;
     assert!(bench.status("errors").alerts.is_empty());
 }
+
+/// Ten thousand rules at thirty seconds: each is evaluated at once, then every thirty seconds, and never all together.
+#[tokio::test]
+async fn many_rules_are_spread_over_their_interval() {
+    const RULES: usize = 10_000;
+    let bench = Bench::new().await;
+    let names: Vec<String> = (0..RULES).map(|number| format!("rule-{number}")).collect();
+    for name in &names {
+        let query = format!("sum x rule={name}");
+        bench.engine.say(&query, 1.0);
+        let rule = crate::testing::rule(name, &json!({"query": query, "operator": ">", "threshold": 10}));
+        bench.board.apply(taffrail_crds::Object::AlertRule(std::sync::Arc::new(rule)));
+    }
+    bench.settled().await;
+    assert!(names.iter().all(|name| bench.state(name) == "Inactive Loaded"));
+    let mut asked = bench.engine.asked.lock().len();
+    assert_eq!(asked, RULES);
+    for _ in 0..60 {
+        bench.pass(1).await;
+        let now = bench.engine.asked.lock().len();
+        assert!((RULES / 60..RULES / 15).contains(&(now - asked)), "{}", now - asked);
+        asked = now;
+    }
+    assert_eq!(asked, 3 * RULES);
+}
