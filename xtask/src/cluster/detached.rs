@@ -51,13 +51,18 @@ pub fn up(form: Form) -> Result<()> {
     let begun = Instant::now();
     let mut holder = hold_elsewhere(form)?;
     while find().is_err() {
-        if let Some(status) = holder.try_wait()? {
+        let ended = holder.try_wait()?;
+        if let Err(interrupt) = process::check_interrupted() {
+            if ended.is_none() {
+                process::signal(&holder.id().to_string(), "TERM")?;
+                holder.wait()?;
+                fs::remove_file(log()?).ok();
+            }
+            return Err(interrupt);
+        }
+        if let Some(status) = ended {
             // Unless it ended because somebody else's was quicker.
             ensure!(Scratch::in_use(&dir()?), "the cluster did not start ({status}):\n{}", read_log());
-        }
-        if let Err(interrupt) = process::check_interrupted() {
-            down()?;
-            return Err(interrupt);
         }
         std::thread::sleep(process::TICK);
     }

@@ -25,13 +25,15 @@ struct Image<'a> {
     name: &'a str,
     entrypoint: &'a [&'a str],
     user: &'a str,
+    environment: &'a [&'a str],
 }
 
 /// What the node needs before its first pod, as archives.
 pub fn of_node() -> Result<[PathBuf; 3]> {
-    let pause = Image { name: PAUSE, entrypoint: &["/bin/busybox", "sleep", "infinity"], user: "65535" };
-    let shell = Image { name: BUSYBOX, entrypoint: &["/bin/sh"], user: "" };
-    let coredns = Image { name: COREDNS, entrypoint: &["/coredns"], user: "" };
+    let pause =
+        Image { name: PAUSE, entrypoint: &["/bin/busybox", "sleep", "infinity"], user: "65535", environment: &[] };
+    let shell = Image { name: BUSYBOX, entrypoint: &["/bin/sh"], user: "", environment: &["PATH=/bin"] };
+    let coredns = Image { name: COREDNS, entrypoint: &["/coredns"], user: "", environment: &["PATH=/bin"] };
     let busybox = static_busybox()?;
     let banner = process::output(Command::new(&busybox).arg("--help"))?;
     let version = banner.lines().next().unwrap_or_default();
@@ -57,7 +59,10 @@ pub fn of_taffrail(scratch: &Scratch) -> Result<PathBuf> {
     copy(&program, &root.join("taffrail"))?;
     copy(Path::new(CA_CERTIFICATES), &root.join(CA_CERTIFICATES.trim_start_matches('/')))?;
     let archive = scratch.path().join("taffrail.tar");
-    let image = Image { name: &name, entrypoint: &["/taffrail"], user: "65532:65532" };
+    // OpenSSL, which Kafka's client uses, would look where the distribution it was built on has them.
+    let environment = [format!("SSL_CERT_FILE={CA_CERTIFICATES}")];
+    let environment = environment.each_ref().map(String::as_str);
+    let image = Image { name: &name, entrypoint: &["/taffrail"], user: "65532:65532", environment: &environment };
     image.write(scratch.path(), &root, &archive)?;
     eprintln!("made {name}");
     Ok(archive)
@@ -147,9 +152,9 @@ impl Image<'_> {
             "aarch64" => "arm64",
             other => other,
         };
-        let Self { entrypoint, user, .. } = self;
+        let Self { entrypoint, user, environment, .. } = self;
         format!(
-            r#"{{"architecture":{architecture:?},"os":"linux","config":{{"Entrypoint":{entrypoint:?},"User":{user:?},"Env":["PATH=/bin"]}},"rootfs":{{"type":"layers","diff_ids":["sha256:{digest}"]}},"history":[{{"created_by":"cargo xtask"}}]}}"#
+            r#"{{"architecture":{architecture:?},"os":"linux","config":{{"Entrypoint":{entrypoint:?},"User":{user:?},"Env":{environment:?}}},"rootfs":{{"type":"layers","diff_ids":["sha256:{digest}"]}},"history":[{{"created_by":"cargo xtask"}}]}}"#
         )
     }
 }
