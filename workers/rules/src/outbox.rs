@@ -144,8 +144,7 @@ impl Outbox {
     pub(crate) fn retry(&mut self, namespace: &str, secret: &str) {
         for lane in self.lanes.values_mut() {
             let uses = |(_, letter): &(Number, Letter)| {
-                letter.notification.facts.namespace == namespace
-                    && crate::receivers::secret_name(&letter.receiver) == Some(secret)
+                letter.notification.facts.namespace == namespace && letter.receiver.secret_name() == Some(secret)
             };
             if lane.waiting.front().is_some_and(uses) {
                 lane.not_before = Millis::MIN;

@@ -76,20 +76,12 @@ pub(crate) fn check(receiver: &Receiver) -> Result<(), Fault> {
     }
 }
 
-/// The name of the secret that a receiver needs.
-pub(crate) fn secret_name(receiver: &Receiver) -> Option<&str> {
-    let webhook = receiver.webhook.as_ref().and_then(|webhook| webhook.secret_name.as_deref());
-    let slack = receiver.slack.as_ref().map(|slack| slack.secret_name.as_str());
-    let alertmanager = receiver.alertmanager.as_ref().and_then(|alertmanager| alertmanager.secret_name.as_deref());
-    webhook.or(slack).or(alertmanager)
-}
-
 /// The secret of a receiver; nothing where it needs none.
 ///
 /// # Errors
 /// When it is not there, or lacks what the receiver needs.
 pub(crate) fn secrets(receiver: &Receiver, secret: impl Fn(&str) -> Option<SecretData>) -> Result<SecretData, Fault> {
-    let Some(name) = secret_name(receiver) else { return Ok(SecretData::new()) };
+    let Some(name) = receiver.secret_name() else { return Ok(SecretData::new()) };
     let kind = kind(receiver);
     let fault = |message: String| Fault::new("SecretNotFound", message);
     let Some(data) = secret(name) else {

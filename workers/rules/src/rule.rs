@@ -212,7 +212,7 @@ impl RuleState {
             let mut shown = AlertStatus {
                 labels,
                 state: AlertState::Inactive,
-                value: alert.value,
+                value: alert.value.filter(|value| value.is_finite()),
                 active_at: Some(timestamp(alert.active_at).to_string()),
                 fired_at: alert.fired_at.map(|fired| timestamp(fired).to_string()),
                 resolved_at: Some(timestamp(at).to_string()),

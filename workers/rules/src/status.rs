@@ -42,7 +42,7 @@ impl Facets<'_> {
         let active_at = self.state.machine.alerts().values().map(|alert| alert.active_at).min();
         AlertRuleStatus {
             state: self.gravest(),
-            value: self.compiled.and_then(|rule| self.state.machine.value(rule.condition.operator)),
+            value: finite(self.compiled.and_then(|rule| self.state.machine.value(rule.condition.operator))),
             alerts: self.alerts(now),
             active_at: active_at.map(|at| timestamp(at).to_string()),
             last_evaluation: self.evaluated.map(|at| timestamp(at).to_string()),
@@ -108,10 +108,15 @@ impl Facets<'_> {
             annotations: self.compiled.map(|rule| rule.annotations_of(&labels, alert.value)).unwrap_or_default(),
             labels,
             state: if alert.fired_at.is_some() { AlertState::Firing } else { AlertState::Pending },
-            value: alert.value,
+            value: finite(alert.value),
             active_at: Some(timestamp(alert.active_at).to_string()),
             fired_at: alert.fired_at.map(|at| timestamp(at).to_string()),
             resolved_at: None,
         }
     }
+}
+
+/// JSON knows no infinite numbers, and Kubernetes takes nothing else for a number.
+fn finite(value: Option<f64>) -> Option<f64> {
+    value.filter(|value| value.is_finite())
 }

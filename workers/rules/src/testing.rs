@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use taffrail_crds::{AlertRule, AlertRuleStatus, Kind, LogReceiver, Object, ObjectKey, Receiver};
 use taffrail_query::{EngineError, InstantSeries, Labels, MetricsEngine, RangeSeries, ShortQuery, TimeRange};
 use taffrail_runtime::{Board, Telemetry};
+use tokio::sync::watch;
 
 use crate::{RuleWorker, RuleWorkerConfig, TestClock};
 
@@ -31,6 +32,10 @@ pub(crate) struct Script {
     answers: Mutex<HashMap<String, Answer>>,
     /// Queries, windows in seconds, and the times they were asked for.
     pub(crate) asked: Mutex<Vec<(String, u64, i64)>>,
+    /// As long as it is set, answers to `sum slow` wait.
+    pub(crate) slow: watch::Sender<bool>,
+    /// How many wait.
+    pub(crate) waiting: Arc<()>,
 }
 
 impl Script {
@@ -64,6 +69,10 @@ impl MetricsEngine for Script {
     async fn instant(&self, query: &ShortQuery, window: Duration, at: i64) -> Answer {
         let query = query.to_string();
         self.asked.lock().push((query.clone(), window.as_secs(), at));
+        if query == "sum slow" {
+            let _waiting = self.waiting.clone();
+            self.slow.subscribe().wait_for(|slow| !slow).await.unwrap();
+        }
         self.answers.lock().get(&query).cloned().unwrap_or_else(|| Ok(Vec::new()))
     }
 

@@ -22,7 +22,8 @@ pub(crate) const FLUSH: Duration = Duration::from_millis(700);
 
 /// What a rule worker works with.
 pub struct RuleWorkerConfig<'a> {
-    /// Where rules and secrets come from, and where status goes.
+    /// Where rules and secrets come from, and where status goes. All rules are to be on it before the worker starts: the
+    /// alerts of those of the last run that are not, nor come within five seconds, are resolved.
     pub board: Board,
     /// Answers the queries of rules.
     pub engine: Arc<dyn MetricsEngine>,
@@ -79,8 +80,8 @@ impl RuleWorker {
         }
     }
 
-    /// Stops: no more evaluations; what waits for receivers is tried once more, for less than a second. Nothing is lost:
-    /// what could not be delivered is, after the next start.
+    /// Stops: no more evaluations; what is to go to receivers now still goes, for less than a second. Nothing is lost: what
+    /// could not be delivered is, after the next start.
     pub async fn stop(self) {
         self.stop.cancel();
         if let Err(error) = self.task.await {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use taffrail_crds::{AlertRule, Kind, Object, ObjectKey};
+use taffrail_crds::{AlertRule, AlertRuleStatus, Kind, Object, ObjectKey, Receiver};
 use taffrail_runtime::Change;
 
 use super::deliver::receiver_key;
@@ -11,7 +11,7 @@ use super::{Keeper, Rule, rule_key};
 use crate::clock::Millis;
 use crate::compile::compile;
 use crate::machine::Reason;
-use crate::receivers;
+use crate::status::Readiness;
 use crate::telemetry::Share;
 
 impl Keeper {
@@ -41,7 +41,7 @@ impl Keeper {
             error: None,
             delivery: BTreeMap::new(),
             reminded: Millis::MIN,
-            readiness: None,
+            readiness: board.get(&key).and_then(|entry| readiness_in(entry.status?)),
             share: Share::default(),
         });
         rule.object = object;
@@ -90,11 +90,18 @@ impl Keeper {
     fn secret_changed(&mut self, secret: &ObjectKey) {
         let uses = |rule: &Rule| {
             let receivers = rule.object.spec.notify.iter().chain(&self.default_receivers);
-            receivers.filter_map(receivers::secret_name).any(|name| name == secret.name)
+            receivers.filter_map(Receiver::secret_name).any(|name| name == secret.name)
         };
         let users = self.rules.iter().filter(|(key, rule)| key.namespace == secret.namespace && uses(rule));
         let users: Vec<_> = users.map(|(_, rule)| rule.object.clone()).collect();
         users.into_iter().for_each(|object| self.apply(object));
         self.outbox.retry(&secret.namespace, &secret.name);
     }
+}
+
+/// Whether a rule was ready, and since when, by the status that the last run reported.
+fn readiness_in(status: serde_json::Value) -> Readiness {
+    let status: AlertRuleStatus = serde_json::from_value(status).ok()?;
+    let ready = status.conditions.iter().find(|condition| condition.type_ == "Ready")?;
+    Some((ready.status == "True", ready.last_transition_time.0.as_millisecond()))
 }

@@ -213,3 +213,37 @@ async fn too_many_alerts_are_said() {
     assert_eq!(bench.state("errors"), "Pending TooManyAlerts");
     assert!(bench.message("errors").contains("more than 1000 alerts, and 3 label sets"), "{}", bench.message("errors"));
 }
+
+#[tokio::test]
+async fn an_edit_does_not_wait_for_an_evaluation_and_there_is_one_at_a_time() {
+    let (bench, hook) = (Bench::new().await, Hook::new().await);
+    bench.engine.slow.send_replace(true);
+    let slow =
+        |labels: Value| crate::testing::rule("slow", &with(&hook, json!({"query": "sum slow", "labels": labels})));
+    let apply = |rule| bench.board.apply(taffrail_crds::Object::AlertRule(std::sync::Arc::new(rule)));
+    for edit in 1..=3 {
+        apply(slow(json!({"edit": edit.to_string()})));
+        while bench.engine.times("sum slow").len() < edit {
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
+        assert_eq!(std::sync::Arc::strong_count(&bench.engine.waiting), 2);
+        assert_eq!(bench.status("slow").observed_generation, i64::try_from(edit).ok());
+        // It is due again, which is no reason to ask again.
+        bench.clock.advance(std::time::Duration::from_secs(60));
+    }
+    bench.engine.say("sum slow", 11.0);
+    bench.engine.slow.send_replace(false);
+    bench.settled().await;
+    assert_eq!(bench.status("slow").alerts[0].labels["edit"], "3");
+    assert_eq!(hook.words(), ["firing"]);
+    // Deleted while it is evaluated.
+    bench.engine.slow.send_replace(true);
+    bench.clock.advance(std::time::Duration::from_secs(60));
+    let asked = bench.engine.times("sum slow").len();
+    while bench.engine.times("sum slow").len() == asked {
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    }
+    bench.delete("slow").await;
+    assert_eq!(hook.words(), ["resolved RuleDeleted"]);
+    assert_eq!(std::sync::Arc::strong_count(&bench.engine.waiting), 1);
+}

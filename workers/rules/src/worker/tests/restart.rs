@@ -10,10 +10,12 @@ async fn pending_and_firing_times_and_what_was_told_survive() {
     bench.engine.say(QUERY, 11.0);
     bench.apply("errors", with(&hook, json!({"for": "1m"}))).await;
     let since = bench.status("errors").active_at;
+    let ready_since = bench.status("errors").conditions[0].last_transition_time.clone();
     bench.kill().await;
     bench.pass_without_worker(40);
     bench.start().await;
     assert_eq!((bench.state("errors").as_str(), bench.status("errors").active_at), ("Pending Loaded", since.clone()));
+    assert_eq!(bench.status("errors").conditions[0].last_transition_time, ready_since);
     bench.kill().await;
     bench.pass_without_worker(25);
     bench.start().await;
