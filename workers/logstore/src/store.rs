@@ -146,6 +146,9 @@ pub enum SearchError {
     /// The store can't be reached, or does not answer in time.
     #[error("the log store does not answer: {0}")]
     Unavailable(String),
+    /// The page is to start where no search has ended.
+    #[error("it is not from this search; search again without it")]
+    Cursor,
     /// The store can't do what is asked.
     #[error("{0}")]
     Invalid(String),

@@ -3,14 +3,15 @@
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use tantivy::directory::MmapDirectory;
+use tantivy::directory::Directory as _;
 use tantivy::indexer::{IndexWriterOptions, LogMergePolicy};
-use tantivy::{Index, IndexReader, IndexWriter, ReloadPolicy, Searcher, TantivyDocument};
+use tantivy::{Index, IndexReader, IndexWriter, ReloadPolicy, Searcher};
 
+use super::folder::Folder;
 use super::schema::{self, FIELDS};
 
 /// What a writer holds in memory until it makes a segment of it, at most. Nothing is taken before it is needed.
-const WRITER_BYTES: usize = 48 << 20;
+const WRITER_BYTES: usize = 32 << 20;
 /// How many blocks of sources (16 KiB each) are kept uncompressed for each segment that is read from.
 const CACHED_BLOCKS: usize = 8;
 /// The file that every commit replaces.
@@ -26,13 +27,11 @@ pub(super) struct Day {
 impl Day {
     /// Opens the index in a folder, which is made if it is not there.
     pub(super) fn open(number: i64, folder: &Path) -> tantivy::Result<Self> {
-        std::fs::create_dir_all(folder)?;
-        let directory = MmapDirectory::open(folder)?;
         let index = Index::builder()
             .schema(FIELDS.schema.clone())
             .tokenizers(schema::tokenizers())
             .settings(schema::settings())
-            .open_or_create(directory)?;
+            .open_or_create(Folder::open(folder)?)?;
         let reader = index
             .reader_builder()
             .reload_policy(ReloadPolicy::Manual)
@@ -57,7 +56,18 @@ impl Day {
         Ok(payload.and_then(|payload| payload.parse().ok()).unwrap_or(0))
     }
 
-    pub(super) fn writer(&self) -> tantivy::Result<IndexWriter<TantivyDocument>> {
+    /// Commits what a writer has been given, durably, together with the number for [`Self::logged_before`], and makes it
+    /// searchable.
+    pub(super) fn commit(&self, writer: &mut IndexWriter, logged_before: u64) -> tantivy::Result<()> {
+        let mut commit = writer.prepare_commit()?;
+        commit.set_payload(&logged_before.to_string());
+        commit.commit()?;
+        // The library leaves it to chance when the new state's name is on the disk; we delete the log because of it.
+        self.index.directory().sync_directory()?;
+        self.reload()
+    }
+
+    pub(super) fn writer(&self) -> tantivy::Result<IndexWriter> {
         let options = IndexWriterOptions::builder()
             .num_worker_threads(1)
             .num_merge_threads(1)

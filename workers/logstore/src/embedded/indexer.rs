@@ -9,16 +9,20 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
+use parking_lot::Mutex;
+
 use super::Shared;
 use super::day::Day;
 use super::pending::Prepared;
 use super::schema;
-use super::writers::Writers;
+use super::writers::{Kept, Writers};
 
 /// How long acknowledged logs wait for others to be indexed with.
 const ROUND_AFTER: Duration = Duration::from_millis(400);
 /// Of so much, in bytes of sources, a round is made at once.
-const ROUND_BYTES: usize = 12 << 20;
+const ROUND_BYTES: usize = 6 << 20;
+/// So many days are committed at a time: it is mostly waiting for the disk.
+const AT_A_TIME: usize = 8;
 /// How long after a failure it is tried again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// So often at most it is looked for days that are too old.
@@ -30,7 +34,7 @@ const STOP_EVERY: usize = 1_000;
 pub(super) fn run(shared: &Arc<Shared>) {
     let mut indexer = Indexer {
         shared: Arc::clone(shared),
-        writers: Writers::default(),
+        writers: Mutex::default(),
         round: None,
         retry_at: Instant::now(),
         opened: Instant::now(),
@@ -43,7 +47,7 @@ pub(super) fn run(shared: &Arc<Shared>) {
 
 struct Indexer {
     shared: Arc<Shared>,
-    writers: Writers,
+    writers: Mutex<Writers>,
     /// What is left of a round that has failed.
     round: Option<Round>,
     retry_at: Instant,
@@ -83,7 +87,7 @@ impl Indexer {
                 (None, Some(_)) if pending.bytes >= ROUND_BYTES => Some(self.retry_at),
                 (None, since) => since.map(|since| self.retry_at.max(since + ROUND_AFTER)),
             };
-            let times = [round, self.writers.next_to_close(), Some(self.next_sweep())];
+            let times = [round, self.writers.lock().next_to_close(), Some(self.next_sweep())];
             let wake = times.into_iter().flatten().min().unwrap_or_else(Instant::now);
             if wake <= Instant::now() {
                 return true;
@@ -101,7 +105,10 @@ impl Indexer {
             self.shared.pending.lock().trouble = Some(reason);
             self.retry_at = Instant::now() + RETRY_AFTER;
         }
-        self.writers.close_idle();
+        let idle = self.writers.lock().take_idle();
+        if let Some(error) = idle.into_iter().filter_map(|kept| kept.close().err()).last() {
+            tracing::warn!(%error, "an index of logs can't be read again");
+        }
         if self.next_sweep() <= now {
             self.sweep();
             self.swept = Some(now);
@@ -127,18 +134,29 @@ impl Indexer {
                 Round { logged_before, days, is_retry: false }
             }
         };
-        let mut failed = None;
-        let mut left = BTreeMap::new();
-        for (day, mut records) in std::mem::take(&mut round.days) {
-            match self.index(day, &mut records, round.logged_before, round.is_retry) {
-                Ok(()) => self.shared.pending.lock().forget_ids(&records),
-                Err(Failure::Stopped) => return Ok(()),
-                Err(Failure::Index(error)) => {
-                    self.writers.close(day);
-                    failed = Some(format!("{}: {error}", crate::day::date_of(day)));
-                    left.insert(day, records);
+        let days = Mutex::new(std::mem::take(&mut round.days).into_iter());
+        let failed = Mutex::new((None, BTreeMap::new()));
+        std::thread::scope(|scope| {
+            let work = || {
+                while let Some((day, mut records)) = { days.lock().next() } {
+                    match self.index(day, &mut records, &round) {
+                        Ok(()) => self.shared.pending.lock().forget_ids(&records),
+                        Err(Failure::Stopped) => return,
+                        Err(Failure::Index(error)) => {
+                            let mut failed = failed.lock();
+                            failed.0 = Some(format!("{}: {error}", crate::day::date_of(day)));
+                            failed.1.insert(day, records);
+                        }
+                    }
                 }
-            }
+            };
+            let count = days.lock().len().min(AT_A_TIME);
+            (1..count).for_each(|_| drop(scope.spawn(work)));
+            work();
+        });
+        let (failed, left) = failed.into_inner();
+        if self.shared.pending.lock().stopping {
+            return Ok(());
         }
         if let Some(reason) = failed {
             self.round = Some(Round { days: left, is_retry: true, ..round });
@@ -154,13 +172,14 @@ impl Indexer {
     }
 
     /// Commits the logs of one day.
-    fn index(&mut self, day: i64, records: &mut [Prepared], logged_before: u64, is_retry: bool) -> Result<(), Failure> {
+    fn index(&self, day: i64, records: &mut [Prepared], round: &Round) -> Result<(), Failure> {
         let day: Arc<Day> = self.shared.days.get_or_make(day)?;
-        if is_retry && day.logged_before()? >= logged_before {
+        if round.is_retry && day.logged_before()? >= round.logged_before {
             // It had come further than it knew.
             return Ok(day.reload()?);
         }
-        let writer = self.writers.of(&day)?;
+        let kept = self.writers.lock().take(day.number);
+        let mut writer = kept.map_or_else(|| day.writer(), |kept| Ok(kept.writer))?;
         for (count, prepared) in records.iter_mut().enumerate() {
             if count % STOP_EVERY == 0 && self.shared.pending.lock().stopping {
                 return Err(Failure::Stopped);
@@ -171,10 +190,13 @@ impl Indexer {
             };
             writer.add_document(document)?;
         }
-        let mut commit = writer.prepare_commit()?;
-        commit.set_payload(&logged_before.to_string());
-        commit.commit()?;
-        Ok(day.reload()?)
+        day.commit(&mut writer, round.logged_before)?;
+        // A writer with which something went wrong is not kept, and neither is what it has not committed.
+        let surplus = self.writers.lock().keep(day, writer);
+        if let Some(Err(error)) = surplus.map(Kept::finish) {
+            tracing::warn!(%error, "an index of logs is not as compact as it could be");
+        }
+        Ok(())
     }
 
     fn retention(&self) -> Duration {
@@ -194,7 +216,7 @@ impl Indexer {
             if self.shared.pending.lock().has_any_of(day) {
                 continue;
             }
-            self.writers.close(day);
+            drop(self.writers.lock().take(day));
             let date = crate::day::date_of(day);
             match self.shared.days.delete(day) {
                 Ok(()) => tracing::info!(%date, "deleted a day of logs that was older than the retention"),

@@ -9,12 +9,13 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tantivy::collector::sort_key::SortByStaticFastValue;
 use tantivy::collector::{Count, TopDocs};
-use tantivy::directory::MmapDirectory;
+use tantivy::directory::Directory as _;
 use tantivy::indexer::IndexWriterOptions;
 use tantivy::query::{RangeQuery, TermQuery};
 use tantivy::schema::{FAST, Field, IndexRecordOption, STORED, STRING, Schema, Value as _};
 use tantivy::{Index, IndexReader, IndexWriter, Order, ReloadPolicy, TantivyDocument, TantivyError, Term};
 
+use super::folder::Folder;
 use crate::limits::{MAX_ID_BYTES, MAX_LETTERS};
 use crate::{DeadLetter, Provenance, WriteError};
 
@@ -74,8 +75,7 @@ pub(super) struct Letters {
 
 impl Letters {
     pub(super) fn open(folder: &Path) -> tantivy::Result<Self> {
-        std::fs::create_dir_all(folder)?;
-        let index = Index::builder().schema(FIELDS.schema.clone()).open_or_create(MmapDirectory::open(folder)?)?;
+        let index = Index::builder().schema(FIELDS.schema.clone()).open_or_create(Folder::open(folder)?)?;
         let reader = index
             .reader_builder()
             .reload_policy(ReloadPolicy::Manual)
@@ -146,6 +146,7 @@ impl Letters {
 
     fn finish(&self, mut writer: IndexWriter) -> tantivy::Result<()> {
         writer.commit()?;
+        self.index.directory().sync_directory()?;
         self.reader.reload()?;
         writer.wait_merging_threads()?;
         self.reader.reload()

@@ -22,6 +22,7 @@ mod any_token;
 mod complement;
 mod day;
 mod days;
+mod folder;
 mod histogram;
 mod ids;
 mod indexer;
@@ -144,6 +145,7 @@ impl EmbeddedStore {
         let mut pending = Pending::default();
         let path = folder.join("wal");
         let wal = recover(&path, &days, &mut pending).map_err(failed(&path))?;
+        folder::sync(folder).map_err(failed(folder))?;
         let shared = Arc::new(Shared {
             days,
             letters,

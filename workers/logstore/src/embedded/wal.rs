@@ -15,6 +15,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::{Buf, Bytes};
 
+use super::folder;
 use crate::Record;
 
 const MAGIC: &[u8; 8] = b"TFRLLOG1";
@@ -56,7 +57,7 @@ impl Wal {
             OpenOptions::new().create(true).write(true).truncate(true).open(path_of(&self.folder, self.number))?;
         file.write_all(MAGIC)?;
         file.sync_all()?;
-        File::open(&self.folder)?.sync_all()?;
+        folder::sync(&self.folder)?;
         self.file = Some(file);
         self.length = MAGIC.len() as u64;
         Ok(())

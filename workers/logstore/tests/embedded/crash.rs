@@ -25,6 +25,7 @@ fn numbered(n: usize) -> Record {
 }
 
 /// Not a test, but what the process does that is killed.
+#[allow(clippy::print_stdout)]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn writes_until_it_is_killed() {
     let Ok(folder) = std::env::var(FOLDER) else { return };
