@@ -100,6 +100,8 @@ impl Node<'_> {
         let mut proxy = self.sandbox.tied(build::kubernetes("kube-proxy")?);
         proxy.arg("--kubeconfig").arg(kubeconfig);
         proxy.args(["--proxy-mode", "iptables", "--hostname-override", NAME, "--cluster-cidr", POD_CIDR]);
+        // By default services' addresses lag a second behind their pods, for the sake of thousands of them.
+        proxy.args(["--iptables-min-sync-period", "100ms"]);
         // These are settings of the whole machine.
         for limit in ["max-per-core", "tcp-timeout-established", "tcp-timeout-close-wait"] {
             proxy.args([&format!("--conntrack-{limit}"), "0"]);
