@@ -6,6 +6,7 @@ mod convert;
 mod crds;
 mod logs;
 mod query;
+mod standalone;
 
 use std::process::ExitCode;
 
@@ -21,6 +22,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Do the whole job in one process: take logs, keep them, measure them, watch the rules, show the page
+    Standalone(standalone::Args),
     /// Print the custom resource definitions
     Crds(crds::Args),
     /// Find what is wrong in object files, all of it at once
@@ -40,6 +43,7 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     let result = match Cli::parse().command {
+        Command::Standalone(args) => standalone::run(args),
         Command::Crds(args) => crds::run(args),
         Command::Check(args) => check::run(args),
         Command::Convert(args) => convert::run(args),

@@ -15,15 +15,17 @@ use taffrail_logstore::embedded::EmbeddedOptions;
 use taffrail_metrics::{Options, Store};
 use taffrail_query::MetricsEngine;
 use taffrail_rules::{RuleWorker, RuleWorkerConfig, SystemClock};
-use taffrail_runtime::{Board, Kind, Object, ObjectDirectory, Telemetry, http, start_logging, stop_signal};
+use taffrail_runtime::{Board, ObjectDirectory, Telemetry, http, start_logging, stop_signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::classic::Classic;
-use crate::metrics_bridge::LocalMetrics;
-use crate::pipelines::{Pipelines, Stores};
+use self::classic::Classic;
+use self::metrics::LocalMetrics;
+use self::pipelines::{Pipelines, Stores};
 
-/// How long the embedded store keeps logs where no pipeline says how long.
-const LOG_RETENTION: Duration = Duration::from_secs(7 * 86_400);
+mod classic;
+mod defaults;
+mod metrics;
+mod pipelines;
 
 /// The longest that stopping may take; what is not done by then is done at the next start.
 const STOP_WITHIN: Duration = Duration::from_millis(1_900);
@@ -75,6 +77,7 @@ async fn serve(args: Args) -> anyhow::Result<ExitCode> {
     let settings = Settings::new(&args, classic.as_ref());
     let listener = http::bind(settings.page, "page and the REST API", "--listen").await?;
     let metrics_listener = http::bind(settings.metrics, "metrics API", "--metrics-listen").await?;
+    let addresses = (listener.local_addr()?, metrics_listener.local_addr()?);
     std::fs::create_dir_all(&args.data).with_context(|| format!("can't make the folder {}", args.data.display()))?;
 
     let telemetry = Telemetry::default();
@@ -88,7 +91,10 @@ async fn serve(args: Args) -> anyhow::Result<ExitCode> {
         board: board.clone(),
         engine: engine.clone(),
         data_dir: args.data.join("rules"),
-        default_receivers: vec![taffrail_crds::Receiver { log: Some(taffrail_crds::LogReceiver {}), ..Default::default() }],
+        default_receivers: vec![taffrail_crds::Receiver {
+            log: Some(taffrail_crds::LogReceiver {}),
+            ..Default::default()
+        }],
         telemetry: &telemetry,
         clock: Arc::new(SystemClock),
     })
@@ -100,8 +106,7 @@ async fn serve(args: Args) -> anyhow::Result<ExitCode> {
         metrics: Arc::new(LocalMetrics(metrics.clone())),
         telemetry: IngestionMetrics::new(&telemetry),
         data: args.data.join("pipelines"),
-        http_address: args.http_listen.ip(),
-        http_port: Some(args.http_listen.port()),
+        http_address: args.http_listen,
         stores: stores.clone(),
     };
     let pipelines = tokio::spawn(pipelines.run(stop.clone()));
@@ -118,15 +123,13 @@ async fn serve(args: Args) -> anyhow::Result<ExitCode> {
     let metrics_routes = taffrail_metrics::router(metrics.clone(), telemetry.clone()).merge(health());
     let metrics_api = tokio::spawn(http::serve(metrics_listener, metrics_routes, stop.clone()));
 
-    announce(&settings.page, &settings.metrics, &args.http_listen, &args.data, started.elapsed());
+    announce(&addresses, &args.http_listen, &args.data, started.elapsed());
     let signal = stop_signal().await.context("can't wait for signals")?;
     tracing::info!(signal, "stopping");
     stop.cancel();
     let stopped = tokio::time::timeout(STOP_WITHIN, async {
-        // Ingestion first: what it drains still has to find its stores.
-        let _ = pipelines.await;
-        rules.stop().await;
-        let _ = tokio::join!(page, metrics_api, watching);
+        // What ingestion drains still has to find its stores.
+        let _ = tokio::join!(pipelines, rules.stop(), page, metrics_api, watching);
         let (logs, metrics) = (logs.close(), tokio::task::spawn_blocking(move || metrics.sync()));
         let _ = tokio::join!(logs, metrics);
     })
@@ -168,7 +171,7 @@ fn load_objects(
         return Ok(tokio::spawn(classic.watch(board.clone(), stop.clone())));
     }
     if args.paths.is_empty() {
-        for object in crate::defaults::objects(!std::io::stdin().is_terminal())? {
+        for object in defaults::objects(!std::io::stdin().is_terminal())? {
             board.apply(object);
         }
         return Ok(tokio::spawn(async {}));
@@ -187,12 +190,7 @@ fn open_stores(
     retention: Duration,
     telemetry: &Telemetry,
 ) -> anyhow::Result<(Arc<EmbeddedStore>, Store)> {
-    // Pipelines share the store; the one that wants to keep logs longest decides.
-    let wanted = board.list(Kind::LogPipeline).into_iter().filter_map(|entry| match entry.object {
-        Object::LogPipeline(pipeline) => pipeline.spec.sink.embedded.as_ref().map(|sink| sink.retention.0),
-        _ => None,
-    });
-    let log_options = EmbeddedOptions { retention: wanted.max().unwrap_or(LOG_RETENTION) };
+    let log_options = EmbeddedOptions { retention: pipelines::retention(board) };
     let logs = EmbeddedStore::open(&data.join("logs"), log_options)
         .with_context(|| format!("can't open the logs in {}", data.display()))?;
     let metrics = Store::open(&data.join("metrics"), Options { retention, ..Options::default() }, telemetry)
@@ -200,7 +198,7 @@ fn open_stores(
     Ok((logs, metrics))
 }
 
-fn announce(page: &SocketAddr, metrics: &SocketAddr, source: &SocketAddr, data: &Path, took: Duration) {
+fn announce((page, metrics): &(SocketAddr, SocketAddr), source: &SocketAddr, data: &Path, took: Duration) {
     let text = format!(
         "\nTaffrail {} is up after {} ms\n\n  page and REST API  http://{page}/\n  metrics            http://{metrics}/metrics\n  \
          send logs to       http://{source}/\n  data               {}\n\nStop with Ctrl-C.\n\n",

@@ -1,1 +1,22 @@
-//! End-to-end tests against real Kafka and Elasticsearch, and the harness that runs them.
+//! End-to-end tests: the program as users start it, against real Kafka and Elasticsearch. This is the harness; the
+//! tests are in `tests/`.
+
+pub mod elasticsearch;
+pub mod kafka;
+pub mod taffrail;
+mod wait;
+
+pub use wait::{eventually, unique};
+
+/// A variable by which `cargo xtask test` says where a server is.
+///
+/// # Panics
+/// When it is not set.
+#[must_use]
+pub fn variable(name: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| {
+        panic!(
+            "{name} is not set: run these tests by `cargo xtask test`, or start the servers by `cargo xtask servers`"
+        )
+    })
+}

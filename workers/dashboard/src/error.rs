@@ -70,6 +70,7 @@ impl From<SearchError> for ApiError {
         let message = error.to_string();
         match error {
             SearchError::Unavailable(_) => Self::unavailable(message),
+            SearchError::Cursor => Self::parameter("cursor", message),
             SearchError::Invalid(_) => {
                 Self { status: StatusCode::BAD_REQUEST, code: "invalid_query", message, column: None }
             }

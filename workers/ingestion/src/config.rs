@@ -37,7 +37,7 @@ pub struct PipelineConfig {
     /// Where the http source listens; none means all addresses and the port of the spec.
     pub http_address: Option<SocketAddr>,
     /// What the stdin source reads; none means the process's standard input.
-    pub stdin: Option<Box<dyn Read + Send>>,
+    pub stdin: Option<Box<dyn Read + Send + Sync>>,
     /// How long stopping waits for what is under way to be acknowledged.
     pub drain: Duration,
 }

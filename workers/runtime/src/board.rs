@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use serde::Serialize;
 use serde_json::Value;
 use taffrail_crds::{Kind, Object, ObjectKey, SecretData, secret_data};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 /// What happened to an object.
 #[derive(Debug, Clone, PartialEq)]
@@ -85,6 +85,7 @@ impl Subscription {
 #[derive(Clone, Default)]
 pub struct Board {
     state: Arc<Mutex<State>>,
+    reported: Arc<watch::Sender<()>>,
 }
 
 impl Board {
@@ -94,21 +95,25 @@ impl Board {
         Self::default()
     }
 
-    /// Puts an object on the board, or replaces it. Nothing happens, and nobody is told, when it says what it said
-    /// before.
+    /// Puts an object on the board, or replaces it, and counts its generations. Nothing happens, and nobody is told, when
+    /// it says what it said before.
     pub fn apply(&self, object: Object) {
-        let key = object.key();
         let mut state = self.state.lock();
-        let before = state.entries.get(&key);
-        let generation = match before {
+        let generation = match state.entries.get(&object.key()) {
             Some(entry) if same_content(&entry.object, &object) => return,
             Some(entry) => entry.object.metadata().generation.unwrap_or(0) + 1,
             None => 1,
         };
-        let status = before.and_then(|entry| entry.status.clone());
-        let object = with_generation(object, generation);
-        state.entries.insert(key.clone(), Entry { object: object.clone(), status });
-        state.tell(&key, &Change::Applied(object));
+        state.put(with_generation(object, generation));
+    }
+
+    /// Puts an object on the board, or replaces it, whose source counts its generations. Nothing happens, and nobody is
+    /// told, when it says what it said before.
+    pub fn apply_counted(&self, object: Object) {
+        let mut state = self.state.lock();
+        if state.entries.get(&object.key()).is_none_or(|entry| entry.object != object) {
+            state.put(object);
+        }
     }
 
     /// Takes an object off the board.
@@ -144,9 +149,18 @@ impl Board {
 
     /// Notes what a worker says of an object; nothing when the object is gone.
     pub fn report(&self, key: &ObjectKey, status: Value) {
-        if let Some(entry) = self.state.lock().entries.get_mut(key) {
+        let mut state = self.state.lock();
+        let Some(entry) = state.entries.get_mut(key) else { return };
+        if entry.status.as_ref() != Some(&status) {
             entry.status = Some(status);
+            self.reported.send_replace(());
         }
+    }
+
+    /// Says when any status has become another one.
+    #[must_use]
+    pub fn reports(&self) -> watch::Receiver<()> {
+        self.reported.subscribe()
     }
 
     /// Replaces what is wrong with the files of one origin.
@@ -183,6 +197,14 @@ impl Board {
 }
 
 impl State {
+    /// Status outlives an edit.
+    fn put(&mut self, object: Object) {
+        let key = object.key();
+        let status = self.entries.get(&key).and_then(|entry| entry.status.clone());
+        self.entries.insert(key.clone(), Entry { object: object.clone(), status });
+        self.tell(&key, &Change::Applied(object));
+    }
+
     fn tell(&self, key: &ObjectKey, change: &Change) {
         for mailbox in self.subscribers.iter().filter_map(Weak::upgrade) {
             if mailbox.kinds.contains(&key.kind) {

@@ -16,12 +16,12 @@ const DRAIN: Duration = Duration::from_millis(500);
 
 /// A port that can't be listened on.
 #[derive(Debug, thiserror::Error)]
-#[error("could not listen on {address} for the {purpose}: {source}; choose another address with {option}")]
+#[error("could not listen on {address} for the {purpose}: {cause}; choose another address with {option}")]
 pub struct BindError {
     address: SocketAddr,
     purpose: &'static str,
     option: &'static str,
-    source: std::io::Error,
+    cause: std::io::Error,
 }
 
 /// Listens on an address.
@@ -29,7 +29,7 @@ pub struct BindError {
 /// # Errors
 /// When the address is taken or not this machine's; the message names the `option` that changes it.
 pub async fn bind(address: SocketAddr, purpose: &'static str, option: &'static str) -> Result<TcpListener, BindError> {
-    TcpListener::bind(address).await.map_err(|source| BindError { address, purpose, option, source })
+    TcpListener::bind(address).await.map_err(|cause| BindError { address, purpose, option, cause })
 }
 
 /// Serves until `stop` is cancelled, then lets requests under way finish for half a second.

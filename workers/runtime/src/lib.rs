@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod board;
+mod cluster;
 mod condition;
 mod directory;
 pub mod http;
@@ -11,6 +12,7 @@ mod shutdown;
 mod telemetry;
 
 pub use board::{Board, Change, Entry, LoadProblem, Subscription};
+pub use cluster::{Cluster, ClusterError};
 pub use condition::ready;
 pub use directory::ObjectDirectory;
 pub use shutdown::stop_signal;

@@ -31,7 +31,7 @@ pub(super) fn start(
     Ok((tokio::spawn(take(local, received, intake, records)), checkpoint))
 }
 
-fn read(mut input: Box<dyn Read + Send>, pieces: &mpsc::Sender<std::io::Result<Vec<u8>>>) {
+fn read(mut input: Box<dyn Read + Send + Sync>, pieces: &mpsc::Sender<std::io::Result<Vec<u8>>>) {
     let mut buffer = vec![0; READ_AT_ONCE];
     loop {
         let piece = match input.read(&mut buffer) {

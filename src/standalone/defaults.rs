@@ -15,6 +15,8 @@ pub(crate) fn objects(piped: bool) -> anyhow::Result<Vec<Object>> {
 
 #[cfg(test)]
 mod tests {
+    use taffrail_crds::Object;
+
     use super::objects;
 
     #[test]
@@ -24,5 +26,12 @@ mod tests {
         };
         assert_eq!(names(true), ["stdin", "http", "overview"]);
         assert_eq!(names(false), ["http", "overview"]);
+        for object in objects(true).expect("objects") {
+            if let Object::LogPipeline(pipeline) = object
+                && let Some(transform) = &pipeline.spec.transform
+            {
+                assert_eq!(taffrail_ingestion::check_transform(transform), Ok(()));
+            }
+        }
     }
 }

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, bail};
+use taffrail_crds::ObjectKey;
 use taffrail_crds::classic::{Config, objects};
 use taffrail_crds::manifest::Problem;
-use taffrail_crds::ObjectKey;
 use taffrail_runtime::{Board, LoadProblem};
 use tokio_util::sync::CancellationToken;
 

@@ -10,7 +10,8 @@ pub(crate) struct LocalMetrics(pub(crate) Store);
 #[async_trait]
 impl MetricsSink for LocalMetrics {
     async fn push(&self, batch: DeltaBatch) -> Result<(), PushError> {
-        let origin = batch.origin.map(|origin| Origin { source: origin.source, first: origin.first, next: origin.next });
+        let origin =
+            batch.origin.map(|origin| Origin { source: origin.source, first: origin.first, next: origin.next });
         let samples = batch
             .deltas
             .into_iter()

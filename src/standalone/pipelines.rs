@@ -1,16 +1,16 @@
 //! Runs a pipeline for each `LogPipeline` on the board, and starts it anew when it or a secret of it changes.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
 use jiff::Timestamp;
 use parking_lot::RwLock;
+use serde_json::json;
 use taffrail_crds::{Kind, LogPipeline, Object, ObjectKey};
-use taffrail_ingestion::{IngestionMetrics, MetricsSink, Pipeline, PipelineConfig, PipelineHandle};
+use taffrail_ingestion::{IngestionMetrics, MetricsSink, Pipeline, PipelineConfig, PipelineHandle, StartError};
 use taffrail_logstore::elasticsearch::ElasticsearchStore;
 use taffrail_logstore::{EmbeddedStore, LogStore};
 use taffrail_runtime::{Board, Change};
@@ -19,6 +19,12 @@ use tokio_util::sync::CancellationToken;
 
 /// How long stopping waits for what is under way: the whole process stops in less than two seconds.
 const DRAIN: Duration = Duration::from_millis(1_000);
+
+/// The port of http sources that the command line may move.
+pub(crate) const HTTP_PORT: u16 = 8081;
+
+/// How long the embedded store keeps logs where no pipeline says how long.
+const LOG_RETENTION: Duration = Duration::from_secs(7 * 86_400);
 
 /// How often a pipeline that could not start is tried again.
 const TRY_AGAIN: Duration = Duration::from_secs(5);
@@ -31,10 +37,8 @@ pub(crate) struct Pipelines {
     pub(crate) telemetry: IngestionMetrics,
     /// The folder in which each pipeline has its own.
     pub(crate) data: PathBuf,
-    /// Where http sources listen.
-    pub(crate) http_address: IpAddr,
-    /// A port that stands for port 8081 of an http source.
-    pub(crate) http_port: Option<u16>,
+    /// Where http sources listen: on this address, and on this port where the object says [`HTTP_PORT`].
+    pub(crate) http_address: SocketAddr,
     pub(crate) stores: Stores,
 }
 
@@ -68,10 +72,13 @@ impl Pipelines {
         loop {
             tokio::select! {
                 () = stop.cancelled() => break,
-                change = changes.next() => self.follow(change, &mut running).await,
+                change = changes.next() => {
+                    self.embedded.set_retention(retention(&self.board));
+                    self.follow(change, &mut running).await;
+                }
                 _ = again.tick() => {
-                    let failed: Vec<_> = running.iter().filter(|(_, handle)| handle.is_none()).map(|(key, _)| key.clone()).collect();
-                    for key in failed {
+                    let failed = running.iter().filter(|(_, handle)| handle.is_none()).map(|(key, _)| key.clone());
+                    for key in failed.collect::<Vec<_>>() {
                         self.restart(&key, &mut running).await;
                     }
                 }
@@ -106,8 +113,10 @@ impl Pipelines {
     }
 
     fn uses(&self, pipeline: &ObjectKey, secret: &ObjectKey) -> bool {
-        let Some(Object::LogPipeline(object)) = self.board.get(pipeline).map(|entry| entry.object) else { return false };
-        pipeline.namespace == secret.namespace && secrets_of(&object).contains(&secret.name)
+        let Some(Object::LogPipeline(object)) = self.board.get(pipeline).map(|entry| entry.object) else {
+            return false;
+        };
+        pipeline.namespace == secret.namespace && object.spec.secret_names().contains(&secret.name)
     }
 
     async fn restart(&self, key: &ObjectKey, running: &mut BTreeMap<ObjectKey, Option<PipelineHandle>>) {
@@ -119,17 +128,29 @@ impl Pipelines {
         let handle = match self.start(key, object).await {
             Ok(handle) => Some(handle),
             Err(error) => {
-                let message = format!("{error:#}");
-                tracing::warn!(pipeline = %key, "can't start: {message}");
-                let conditions = taffrail_runtime::ready(false, "NotStarted", &message, generation, &Timestamp::now().to_string());
-                self.board.report(key, serde_json::json!({"conditions": conditions, "observedGeneration": generation}));
+                self.report_failure(key, generation, &error);
                 None
             }
         };
         running.insert(key.clone(), handle);
     }
 
-    async fn start(&self, key: &ObjectKey, object: Arc<LogPipeline>) -> anyhow::Result<PipelineHandle> {
+    /// Keeps what status said of earlier runs: a pipeline that can't start has lost nothing of what it has done.
+    fn report_failure(&self, key: &ObjectKey, generation: Option<i64>, error: &StartError) {
+        let message = error.to_string();
+        let mut status = self.board.get(key).and_then(|entry| entry.status).unwrap_or_else(|| json!({}));
+        let before = &status["conditions"][0];
+        if before["reason"] == error.reason() && before["message"] == message.as_str() {
+            return;
+        }
+        tracing::warn!(pipeline = %key, reason = error.reason(), "the pipeline can't start: {message}");
+        let now = Timestamp::now().to_string();
+        status["conditions"] = taffrail_runtime::ready(false, error.reason(), &message, generation, &now);
+        status["observedGeneration"] = generation.into();
+        self.board.report(key, status);
+    }
+
+    async fn start(&self, key: &ObjectKey, object: Arc<LogPipeline>) -> Result<PipelineHandle, StartError> {
         let (board, namespace) = (self.board.clone(), key.namespace.clone());
         let secrets: taffrail_ingestion::Secrets = Arc::new(move |name: &str| board.secret(&namespace, name));
         let store: Arc<dyn LogStore> = match &object.spec.sink.elasticsearch {
@@ -139,15 +160,16 @@ impl Pipelines {
             }
             Some(sink) => {
                 let options = taffrail_ingestion::elasticsearch_options(&object.spec, &secrets)?;
-                let store = Arc::new(ElasticsearchStore::new(options).context("can't use the Elasticsearch sink")?);
+                let store = ElasticsearchStore::new(options).map_err(|error| StartError::Spec(error.to_string()))?;
+                let store = Arc::new(store);
                 self.stores.set(key, format!("{}/{}", sink.urls.join(","), sink.index), store.clone());
                 store
             }
         };
         let (board, reported) = (self.board.clone(), key.clone());
         let http_address = object.spec.source.http.as_ref().map(|http| {
-            let port = self.http_port.filter(|_| http.port == 8081).unwrap_or(http.port);
-            SocketAddr::new(self.http_address, port)
+            let port = if http.port == HTTP_PORT { self.http_address.port() } else { http.port };
+            SocketAddr::new(self.http_address.ip(), port)
         });
         let config = PipelineConfig {
             secrets,
@@ -165,21 +187,15 @@ impl Pipelines {
             drain: DRAIN,
             object,
         };
-        Ok(Pipeline::start(config).await?)
+        Pipeline::start(config).await
     }
 }
 
-/// The names of the secrets that a pipeline refers to.
-fn secrets_of(pipeline: &LogPipeline) -> Vec<String> {
-    let mut names = Vec::new();
-    if let Some(kafka) = &pipeline.spec.source.kafka {
-        names.extend(kafka.sasl.as_ref().map(|sasl| sasl.secret_name.clone()));
-        let tls = kafka.tls.iter().flat_map(|tls| [tls.ca_secret_name.clone(), tls.cert_secret_name.clone()]);
-        names.extend(tls.flatten());
-    }
-    if let Some(sink) = &pipeline.spec.sink.elasticsearch {
-        names.extend(sink.auth.as_ref().map(|auth| auth.secret_name.clone()));
-        names.extend(sink.tls.as_ref().and_then(|tls| tls.ca_secret_name.clone()));
-    }
-    names
+/// How long the embedded store keeps logs. Pipelines share it; the one that wants to keep logs longest decides.
+pub(crate) fn retention(board: &Board) -> Duration {
+    let wanted = board.list(Kind::LogPipeline).into_iter().filter_map(|entry| match entry.object {
+        Object::LogPipeline(pipeline) => pipeline.spec.sink.embedded.as_ref().map(|sink| sink.retention.0),
+        _ => None,
+    });
+    wanted.max().unwrap_or(LOG_RETENTION)
 }

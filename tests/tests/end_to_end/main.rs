@@ -1,0 +1,11 @@
+//! The program as users start it, against real Kafka and Elasticsearch.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod exactly_once;
+mod pipes;
+mod quickstart;
+mod requests;
+mod rubbish;
+mod rules;
+mod support;
+mod topics;

@@ -1,0 +1,74 @@
+//! What the tests share.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use taffrail_tests::eventually;
+use taffrail_tests::taffrail::Taffrail;
+
+/// How long what is bound to happen may take on a busy machine.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A day in milliseconds.
+pub const DAY: i64 = 86_400_000;
+
+/// A file or folder of the checkout.
+pub fn checkout(path: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join(path)
+}
+
+/// The start of the UTC day that was so many days ago, milliseconds since 1970.
+pub fn day_before(days: i64) -> i64 {
+    Timestamp::now().as_millisecond() / DAY * DAY - days * DAY
+}
+
+/// The index of the day on which something happened.
+pub fn index(prefix: &str, millis: i64) -> String {
+    format!("{prefix}-{}", Timestamp::from_millisecond(millis).unwrap().strftime("%Y.%m.%d"))
+}
+
+/// Entry number `n`, in the shape in which it is stored.
+pub fn entry(n: usize, millis: i64) -> String {
+    let level = ["debug", "info", "warn", "error"][n % 4];
+    let timestamp = Timestamp::from_millisecond(millis).unwrap();
+    format!(
+        r#"{{"timestamp":"{timestamp}","level":"{level}","message":"entry number {n} of the test","service":"api","host":"web-{}","tags":{{"env":"test"}},"fields":{{"n":{n},"duration_ms":{}}}}}"#,
+        n % 7,
+        n % 900
+    )
+}
+
+/// A pipeline from Kafka into Elasticsearch.
+pub fn pipeline(name: &str, topic: &str, index: &str) -> Value {
+    json!({
+        "apiVersion": "taffrail.dev/v1alpha1",
+        "kind": "LogPipeline",
+        "metadata": {"name": name},
+        "spec": {
+            "source": {"kafka": {"brokers": [taffrail_tests::kafka::address()], "topic": topic, "group": topic}},
+            "metrics": [{"name": "log_count", "type": "counter", "labels": {"level": "level"}}],
+            "batch": {"size": 500, "timeout": "500ms"},
+            "sink": {"elasticsearch": {"urls": [taffrail_tests::elasticsearch::address()], "index": index}},
+        },
+    })
+}
+
+/// Waits until a pipeline has accounted for so many records, no more, and gives its status.
+pub async fn consumed(taffrail: &Taffrail, pipeline: &str, records: u64) -> Value {
+    let status = eventually(PATIENCE, || async {
+        let status = taffrail.pipeline(pipeline).await.map_err(|error| format!("{error:#}"))?;
+        if status["consumed"].as_u64() >= Some(records) {
+            Ok(status)
+        } else {
+            Err(format!("not {records} yet: {status}"))
+        }
+    })
+    .await;
+    let count = |name: &str| status[name].as_u64().unwrap();
+    assert_eq!(count("consumed"), records, "{status}");
+    let accounted = count("indexed") + count("deduplicated") + count("deadLettered") + count("filtered");
+    assert_eq!(accounted, records, "{status}");
+    status
+}
