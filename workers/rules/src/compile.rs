@@ -72,6 +72,9 @@ pub(crate) fn compile(
             "`query` needs `operator` and `threshold`, such as operator: \">\" and threshold: 10",
         ));
     };
+    if !threshold.is_finite() || spec.resolve_threshold.is_some_and(|threshold| !threshold.is_finite()) {
+        return Err(Fault::new("InvalidCondition", "`threshold` and `resolveThreshold` must be finite numbers"));
+    }
     let name = rule.metadata.name.clone().unwrap_or_default();
     let facts = Facts {
         namespace: rule.metadata.namespace.clone().unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned()),
@@ -219,6 +222,11 @@ impl Compiled {
         let matches =
             |wanted: &Labels| wanted.iter().all(|(name, value)| labels.get(name).is_some_and(|is| is == value));
         self.silences.iter().any(|(wanted, until)| now < *until && matches(wanted))
+    }
+
+    /// When a silence ends that there is now.
+    pub(crate) fn next_end_of_silence(&self, now: Millis) -> Option<Millis> {
+        self.silences.iter().map(|(_, until)| *until).filter(|until| *until > now).min()
     }
 
     /// How long an evaluation may take.

@@ -39,6 +39,9 @@ const GRACE: Millis = 5_000;
 /// A clock that shows less than before by more than this was set back.
 const SET_BACK: Millis = 1_000;
 
+/// How long it takes until a write that failed is tried again.
+const WRITE_AGAIN: Millis = 1_000;
+
 /// What the keeper keeps of one rule.
 struct Rule {
     object: Arc<AlertRule>,
@@ -84,6 +87,8 @@ pub(crate) struct Keeper {
     on_the_way: HashMap<Id, (Number, Letter)>,
     /// What is to be written down.
     unwritten: BTreeMap<String, Option<String>>,
+    /// After a write that failed, the next one is not before this.
+    write_after: Millis,
     /// Rules whose status is to be reported.
     unreported: BTreeSet<ObjectKey>,
     probes: Vec<oneshot::Sender<()>>,
@@ -125,6 +130,7 @@ impl Keeper {
             deliveries: JoinSet::new(),
             on_the_way: HashMap::new(),
             unwritten: BTreeMap::new(),
+            write_after: Millis::MIN,
             unreported: BTreeSet::new(),
             probes: Vec::new(),
             latest: now,
@@ -182,6 +188,7 @@ impl Keeper {
     /// Delivers what can be delivered right now.
     async fn flush(&mut self) {
         self.running.abort_all();
+        self.write_after = Millis::MIN;
         self.write().await;
         let end = tokio::time::Instant::now() + FLUSH;
         loop {
@@ -252,7 +259,9 @@ impl Keeper {
 
     /// Writes down what has changed. Alerting goes on without, and it is tried again.
     async fn write(&mut self) {
-        if self.unwritten.is_empty() && !self.journal.lock().is_broken() {
+        let broken = self.journal.lock().is_broken();
+        let nothing_to_do = if broken { self.now() < self.write_after } else { self.unwritten.is_empty() };
+        if nothing_to_do {
             return;
         }
         let changes = std::mem::take(&mut self.unwritten).into_iter().collect();
@@ -267,6 +276,7 @@ impl Keeper {
             Err(error) => error.to_string(),
         };
         self.own.write_failures.inc();
+        self.write_after = self.now().saturating_add(WRITE_AGAIN);
         tracing::error!("the state of rules could not be written, and a restart now would lose some of it: {error}");
     }
 

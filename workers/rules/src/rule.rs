@@ -10,7 +10,7 @@ use taffrail_query::{InstantSeries, Labels};
 
 use crate::clock::{Millis, timestamp};
 use crate::compile::Compiled;
-use crate::desk::{Desk, Grouping};
+use crate::desk::Desk;
 use crate::machine::{Machine, Reason, Resolved};
 use crate::notice::{Facts, Message, Notice};
 
@@ -142,8 +142,11 @@ impl RuleState {
     }
 
     /// When there is something to be told if nothing else happens.
-    pub(crate) fn next(&self, grouping: Option<&Grouping>) -> Option<Millis> {
-        self.desk.next(grouping)
+    pub(crate) fn next(&self, compiled: &Compiled, now: Millis) -> Option<Millis> {
+        let firing = self.machine.alerts().iter().filter(|(_, alert)| alert.fired_at.is_some());
+        let untold = firing.filter(|(series, _)| !self.desk.told().contains_key(*series)).count();
+        let unsilenced = if untold > 0 { compiled.next_end_of_silence(now) } else { None };
+        [self.desk.next(compiled.grouping.as_ref()), unsilenced].into_iter().flatten().min()
     }
 
     /// Whether receivers know of no alert.

@@ -42,6 +42,16 @@ fn what_keeps_a_rule_from_running(#[case] changes: Value, #[case] reason: &str, 
     assert!(fault.message.contains(message), "{}", fault.message);
 }
 
+#[test]
+fn a_threshold_is_a_finite_number() {
+    // JSON knows no other, but YAML does.
+    for (threshold, resolve) in [(f64::INFINITY, None), (f64::NAN, None), (1.0, Some(f64::NEG_INFINITY))] {
+        let mut rule = rule("rule", &with(json!({})));
+        (rule.spec.threshold, rule.spec.resolve_threshold) = (Some(threshold), resolve);
+        assert_eq!(compile(&rule, &[], |_| None).unwrap_err().reason, "InvalidCondition");
+    }
+}
+
 #[rstest]
 #[case(json!([{"webhook": {"url": "http://a", "secretName": "hook"}}]), 1, "")]
 #[case(json!([{"webhook": {"url": "http://a", "secretName": "none"}}]), 1, "SecretNotFound: there is no secret `none`")]

@@ -10,6 +10,7 @@ use tokio::task::{Id, JoinError};
 use super::deliver::receiver_key;
 use super::{Keeper, rule_key};
 use crate::clock::Millis;
+use crate::compile::Compiled;
 use crate::notice::Notification;
 use crate::outbox::Letter;
 use crate::receivers::alertmanager::REMIND_EVERY;
@@ -84,7 +85,7 @@ impl Keeper {
         if rule.state.nobody_knows() {
             rule.reminded = now;
         }
-        let mut dispatches = match found {
+        let dispatches = match found {
             Ok(found) => {
                 rule.error = None;
                 rule.state.evaluate(&compiled, at, now, &found)
@@ -99,21 +100,28 @@ impl Keeper {
                 rule.state.tell(&compiled, now)
             }
         };
-        let reminder = compiled.receivers.iter().any(|receiver| receiver.alertmanager.is_some())
-            && now.saturating_sub(rule.reminded) >= REMIND_EVERY;
-        let reminder = if reminder { rule.state.reminder(&compiled) } else { None };
         self.due.set(&key, Some(schedule::next(&key, compiled.facts.interval, at)));
-        if let Some(message) = reminder {
-            rule.reminded = now;
-            for receiver in compiled.receivers.iter().filter(|receiver| receiver.alertmanager.is_some()) {
-                let notification = Notification::new(&compiled.facts, message.clone(), &receiver_key(receiver), now);
-                let letter = Letter { receiver: receiver.clone(), notification, reminder: true };
-                if !self.outbox.has_reminder(&letter) {
-                    self.put(letter);
-                }
+        self.after(&key, dispatches, now);
+        self.remind(&key, &compiled, now);
+    }
+
+    /// Tells receivers again that forget what they are not told again.
+    fn remind(&mut self, key: &ObjectKey, compiled: &Compiled, now: Millis) {
+        let forgetful: Vec<_> =
+            compiled.receivers.iter().filter(|receiver| receiver.alertmanager.is_some()).cloned().collect();
+        let Some(rule) = self.rules.get_mut(key).filter(|_| !forgetful.is_empty()) else { return };
+        if now.saturating_sub(rule.reminded) < REMIND_EVERY {
+            return;
+        }
+        let Some(message) = rule.state.reminder(compiled) else { return };
+        rule.reminded = now;
+        for receiver in forgetful {
+            let notification = Notification::new(&compiled.facts, message.clone(), &receiver_key(&receiver), now);
+            let letter = Letter { receiver, notification, reminder: true };
+            if !self.outbox.has_reminder(&letter) {
+                self.put(letter);
             }
         }
-        self.after(&key, std::mem::take(&mut dispatches), now);
     }
 
     pub(super) fn tell(&mut self, key: &ObjectKey, now: Millis) {
@@ -127,8 +135,8 @@ impl Keeper {
     pub(super) fn after(&mut self, key: &ObjectKey, dispatches: Vec<Dispatch>, now: Millis) {
         self.post(dispatches, now);
         let Some(rule) = self.rules.get(key) else { return };
-        let grouping = rule.compiled.as_ref().and_then(|rule| rule.grouping.as_ref());
-        self.telling.set(key, rule.state.next(grouping));
+        let next = rule.compiled.as_ref().and_then(|compiled| rule.state.next(compiled, now));
+        self.telling.set(key, next);
         // States hold nothing that JSON can't carry.
         let value = if rule.state.is_blank() { None } else { serde_json::to_string(&rule.state).ok() };
         self.unreported.insert(key.clone());

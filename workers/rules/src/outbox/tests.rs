@@ -44,6 +44,8 @@ fn a_lane_is_one_after_another_and_lanes_do_not_wait_for_each_other() {
     outbox.done(&letter("a", "a1"));
     assert_eq!(taken(&mut outbox, pause), ["a2"]);
     assert_eq!(outbox.len(), 3);
+    // What went through makes failures count from one again.
+    assert_eq!(outbox.failed(&letter("a", "a2"), 0, None).0, 1);
 }
 
 #[test]
@@ -90,6 +92,32 @@ fn a_full_lane_drops_the_oldest_that_is_not_on_its_way() {
     let (_, dropped) = outbox.push(letter("a", "y"));
     assert_eq!(dropped[0].1.notification.id, "2");
     assert_eq!(outbox.len(), MOST_WAITING);
+}
+
+#[test]
+fn a_lane_is_bounded_by_alerts_too_but_never_drops_what_has_just_come() {
+    let mut outbox = Outbox::default();
+    let crowd = |id: &str, alerts: usize| {
+        let notice = crate::notice::Notice {
+            status: crate::notice::Status::Firing,
+            labels: Labels::new(),
+            annotations: Labels::new(),
+            value: None,
+            starts_at: crate::clock::timestamp(0),
+            ends_at: None,
+            fingerprint: String::new(),
+            reason: None,
+        };
+        let mut letter = letter("a", id);
+        letter.notification.notices = vec![notice; alerts];
+        letter
+    };
+    assert!(outbox.push(crowd("1", 4_000)).1.is_empty());
+    assert!(outbox.push(crowd("2", 6_000)).1.is_empty());
+    let (_, dropped) = outbox.push(crowd("3", 1));
+    assert_eq!((dropped.len(), dropped[0].1.notification.id.as_str()), (1, "1"));
+    assert_eq!(outbox.push(crowd("4", MOST_ALERTS_WAITING + 1)).1.len(), 2);
+    assert_eq!((taken(&mut outbox, 0), outbox.len()), (vec!["4".to_owned()], 1));
 }
 
 #[test]

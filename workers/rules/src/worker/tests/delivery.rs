@@ -134,9 +134,9 @@ async fn silenced_alerts_are_shown_and_told_of_when_the_silence_ends() {
     bench.engine.say(QUERY, 11.0);
     let silences = json!({"silences": [{"match": {"service": "api"}, "until": "2026-01-01T00:10:00Z"}]});
     bench.apply("errors", with(&hook, silences.clone())).await;
-    bench.pass(590).await;
+    bench.pass(599).await;
     assert_eq!((bench.state("errors").as_str(), hook.take().len()), ("Firing Loaded", 0));
-    bench.pass(40).await;
+    bench.pass(1).await;
     assert_eq!(hook.words(), ["firing"]);
     // One that resolves while it is silenced is no news; one that is known still ends.
     bench.engine.say(QUERY, 1.0);
