@@ -1,0 +1,11 @@
+//! The operator on a real API server with its controller manager, and no nodes: pods are made, and a stand-in for the
+//! kubelet says that they run. What workers say of themselves comes from a stand-in for their status endpoint.
+
+#![allow(clippy::unwrap_used)]
+
+mod leadership;
+mod neighbours;
+mod pipelines;
+mod shared;
+mod support;
+mod writes;
