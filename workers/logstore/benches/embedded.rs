@@ -113,7 +113,27 @@ fn main() {
         let store = EmbeddedStore::open(folder.path(), options).expect("the store opens");
         println!("open         {:>9.0} ms", begun.elapsed().as_secs_f64() * 1e3);
         measure(&store).await;
+        many_days(&store, count).await;
     });
+}
+
+/// A log for each day of a year, at once.
+async fn many_days(store: &EmbeddedStore, before: i64) {
+    let on = |day: i64| Record { timestamp: START - day * 86_400_000, id: format!("day-{day}"), ..log(day, 1_000) };
+    let records: Vec<_> = (1..=365).map(on).collect();
+    let begun = Instant::now();
+    store.write(&records).await.expect("the logs are taken");
+    let written = begun.elapsed();
+    while search(store, "*", TimeSpan::default(), 0).await.0 < before as u64 + 365 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    println!(
+        "many days    {:>9.0} ms until logs of 365 days are found, written after {written:?}",
+        ms(begun.elapsed())
+    );
+    let begun = Instant::now();
+    search(store, "level:error", TimeSpan::default(), 100).await;
+    println!("             {:>9.1} ms for a search in all of them", ms(begun.elapsed()));
 }
 
 async fn measure(store: &EmbeddedStore) {

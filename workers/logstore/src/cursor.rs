@@ -23,7 +23,7 @@ impl Cursor {
             let (time, id) = serde_json::from_slice(&BASE64.decode(text).ok()?).ok()?;
             Some(Self { time, id })
         };
-        read().ok_or_else(|| SearchError::Cursor)
+        read().ok_or(SearchError::Cursor)
     }
 }
 

@@ -20,7 +20,7 @@ use super::writers::{Kept, Writers};
 /// How long acknowledged logs wait for others to be indexed with.
 const ROUND_AFTER: Duration = Duration::from_millis(400);
 /// Of so much, in bytes of sources, a round is made at once.
-const ROUND_BYTES: usize = 6 << 20;
+const ROUND_BYTES: usize = 4 << 20;
 /// So many days are committed at a time: it is mostly waiting for the disk.
 const AT_A_TIME: usize = 8;
 /// How long after a failure it is tried again.

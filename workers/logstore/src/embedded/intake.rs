@@ -15,7 +15,7 @@ use crate::{Outcome, WriteError};
 /// Writes go to the disk together up to this size.
 const GROUP_BYTES: usize = 2 << 20;
 /// With so much waiting for being indexed, in bytes of sources, nothing more is taken.
-const MAX_PENDING: usize = 10 << 20;
+const MAX_PENDING: usize = 6 << 20;
 /// How long a write waits for indexing to get on.
 const PATIENCE: Duration = Duration::from_secs(10);
 

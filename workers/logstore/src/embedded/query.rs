@@ -32,12 +32,12 @@ pub(super) fn translate(query: &Query) -> Box<dyn IndexQuery> {
             let pattern = Pattern::new(pattern);
             let first = pattern.prefix().into_bytes();
             let range = first.clone()..tokens::after_all_with(first);
-            Box::new(AnyToken::new(FIELDS.message, vec![range], Some(Pick { pattern, before: 0 })))
+            Box::new(AnyToken::new(FIELDS.message, vec![range], Some(Pick::new(pattern, 0))))
         }
         Query::Wildcard(key, pattern) => {
             let pattern = Pattern::new(pattern);
             let Some((range, before)) = tokens::texts_from(key, &pattern.prefix()) else { return none() };
-            Box::new(AnyToken::new(FIELDS.tokens, vec![range], Some(Pick { pattern, before })))
+            Box::new(AnyToken::new(FIELDS.tokens, vec![range], Some(Pick::new(pattern, before))))
         }
         Query::Exists(key) => tokens::exists(key).map_or_else(|| Box::new(AllQuery) as Box<_>, token),
         Query::Range(Key::Timestamp, low, high) => times(*low, *high),

@@ -44,6 +44,17 @@ impl Pattern {
         self.parts.iter().map_while(exactly).collect()
     }
 
+    /// The longest text that is in all texts that fit.
+    #[must_use]
+    pub fn literal(&self) -> String {
+        let runs = self.parts.split(|part| !matches!(part, Part::Exactly(_)));
+        let longest = runs.max_by_key(|run| run.len()).unwrap_or_default();
+        longest
+            .iter()
+            .filter_map(|part| if let Part::Exactly(character) = part { Some(*character) } else { None })
+            .collect()
+    }
+
     /// Whether all of a text fits. Takes at most time in proportion to the product of both lengths.
     #[must_use]
     pub fn fits(&self, text: &str) -> bool {

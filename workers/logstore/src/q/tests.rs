@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use rstest::rstest;
 use serde_json::json;
 
-use super::{ParseError, Query};
+use super::{ParseError, Pattern, Query};
 use crate::LogEntry;
 
 fn entry() -> LogEntry {
@@ -85,6 +85,14 @@ fn what_is_too_deep_or_too_long_is_refused() {
 }
 
 proptest! {
+    #[test]
+    fn what_fits_a_pattern_has_its_beginning_and_its_literal(pattern in "[ab*?\\\\]{0,6}", text in "[ab*\\\\]{0,8}") {
+        let pattern = Pattern::new(&pattern);
+        if pattern.fits(&text) {
+            prop_assert!(text.starts_with(&pattern.prefix()) && text.contains(&pattern.literal()));
+        }
+    }
+
     #[test]
     fn any_text_is_parsed_or_refused_within_it(q in "\\PC{0,40}") {
         if let Err(error) = Query::parse(&q) {
