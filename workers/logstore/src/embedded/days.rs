@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use jiff::civil::Date;
 use parking_lot::Mutex;
-use tantivy::Searcher;
+use tantivy::{Searcher, TantivyError};
 
 use super::day::{self, Day};
 use crate::TimeSpan;
@@ -101,7 +101,10 @@ impl Days {
             slot.used = uses;
             return Ok(Arc::clone(open));
         }
-        let open = Arc::new(Day::open(day, &self.path_of(day))?);
+        let path = self.path_of(day);
+        let open = Day::open(day, &path)
+            .map_err(|error| TantivyError::InternalError(format!("can't open {}: {error}", path.display())))?;
+        let open = Arc::new(open);
         slots.days.insert(day, Slot { open: Some(Arc::clone(&open)), used: uses });
         slots.close_some();
         Ok(open)
@@ -122,6 +125,10 @@ impl Days {
         let path = self.path_of(day);
         let aside = path.with_extension(DROPPED);
         let mut slots = self.slots.lock();
+        if aside.exists() {
+            // It could not be deleted whole the last time.
+            fs::remove_dir_all(&aside)?;
+        }
         fs::rename(&path, &aside)?;
         slots.days.remove(&day);
         drop(slots);

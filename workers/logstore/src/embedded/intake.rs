@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use super::Shared;
 use super::ids::{Filters, Ids};
@@ -25,6 +25,8 @@ pub(super) struct Write {
     pub(super) records: Vec<Result<Prepared, Outcome>>,
     pub(super) bytes: usize,
     pub(super) reply: oneshot::Sender<Result<Vec<Outcome>, WriteError>>,
+    /// The room that it takes until it is answered.
+    pub(super) room: OwnedSemaphorePermit,
 }
 
 /// Acknowledges writes until nobody can send more of them.
@@ -50,13 +52,14 @@ struct Intake {
 
 impl Intake {
     fn acknowledge(&mut self, group: Vec<Write>) {
-        let (records, replies): (Vec<_>, Vec<_>) = group.into_iter().map(|write| (write.records, write.reply)).unzip();
+        let (records, replies): (Vec<_>, Vec<_>) =
+            group.into_iter().map(|write| (write.records, (write.reply, write.room))).unzip();
         match self.store(records) {
-            Ok(outcomes) => replies.into_iter().zip(outcomes).for_each(|(reply, outcomes)| {
+            Ok(outcomes) => replies.into_iter().zip(outcomes).for_each(|((reply, _room), outcomes)| {
                 // Who does not wait any longer writes again, and is told that they are duplicates.
                 let _ = reply.send(Ok(outcomes));
             }),
-            Err(error) => replies.into_iter().for_each(|reply| {
+            Err(error) => replies.into_iter().for_each(|(reply, _room)| {
                 let _ = reply.send(Err(error.clone()));
             }),
         }

@@ -28,6 +28,7 @@ mod ids;
 mod indexer;
 mod intake;
 mod letters;
+mod opening;
 mod page;
 mod pending;
 mod query;
@@ -37,10 +38,8 @@ mod tokens;
 mod wal;
 mod writers;
 
-use std::collections::HashMap;
-use std::fs::{File, TryLockError};
-use std::io;
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -60,44 +59,16 @@ use crate::{
 use days::Days;
 use intake::Write;
 use letters::Letters;
+pub use opening::{EmbeddedError, EmbeddedOptions};
 use pending::{Pending, Prepared};
 use wal::Wal;
 
-/// A larger write, in bytes of sources, is refused.
+/// A larger write, in bytes of sources, is refused; and writes that are under way together are not larger either.
 const MAX_WRITE: usize = 64 << 20;
-/// So many writes wait at most until they are looked at.
-const QUEUE: usize = 32;
-
-/// How the store keeps logs.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EmbeddedOptions {
-    /// How long logs are kept after they were written, at least.
-    pub retention: Duration,
-}
-
-/// Why a store can't be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum EmbeddedError {
-    /// The operating system said no.
-    #[error("the logs in {} can't be opened: {source}", path.display())]
-    Io {
-        /// What was opened.
-        path: PathBuf,
-        /// What came of it.
-        source: io::Error,
-    },
-    /// Another process has it open.
-    #[error("the logs in {} are in use by another process: stop it, or choose another folder", .0.display())]
-    Locked(PathBuf),
-    /// An index can't be read.
-    #[error("the index in {} can't be opened: {source}; move it away to start without what is in it", path.display())]
-    Index {
-        /// Its folder.
-        path: PathBuf,
-        /// What is wrong with it.
-        source: tantivy::TantivyError,
-    },
-}
+/// The unit in which room for writes is given out.
+const ROOM_UNIT: usize = 1 << 10;
+/// So many writes wait at most to be acknowledged.
+const QUEUE: usize = 256;
 
 /// The store.
 pub struct EmbeddedStore {
@@ -105,6 +76,8 @@ pub struct EmbeddedStore {
     /// None once it is closed.
     running: Mutex<Option<Running>>,
     searches: Arc<Semaphore>,
+    /// Room for writes that are under way.
+    room: Arc<Semaphore>,
 }
 
 struct Running {
@@ -138,13 +111,13 @@ impl EmbeddedStore {
             |source| EmbeddedError::Io { path, source }
         };
         std::fs::create_dir_all(folder).map_err(failed(folder))?;
-        let lock = locked(folder)?;
+        let lock = opening::locked(folder)?;
         let days = Days::open(&folder.join("days")).map_err(failed(folder))?;
         let path = folder.join("letters");
         let letters = Letters::open(&path).map_err(|source| EmbeddedError::Index { path, source })?;
         let mut pending = Pending::default();
         let path = folder.join("wal");
-        let wal = recover(&path, &days, &mut pending).map_err(failed(&path))?;
+        let wal = opening::recover(&path, &days, &mut pending).map_err(failed(&path))?;
         folder::sync(folder).map_err(failed(folder))?;
         let shared = Arc::new(Shared {
             days,
@@ -169,6 +142,7 @@ impl EmbeddedStore {
             shared,
             running: Mutex::new(Some(Running { writes, threads, _lock: lock })),
             searches: Arc::new(Semaphore::new(searches)),
+            room: Arc::new(Semaphore::new(MAX_WRITE / ROOM_UNIT)),
         }))
     }
 
@@ -231,40 +205,6 @@ impl Drop for EmbeddedStore {
     }
 }
 
-fn locked(folder: &Path) -> Result<File, EmbeddedError> {
-    let path = folder.join("lock");
-    let lock = File::create(&path).map_err(|source| EmbeddedError::Io { path: path.clone(), source })?;
-    match lock.try_lock() {
-        Ok(()) => Ok(lock),
-        Err(TryLockError::WouldBlock) => Err(EmbeddedError::Locked(folder.to_owned())),
-        Err(TryLockError::Error(source)) => Err(EmbeddedError::Io { path, source }),
-    }
-}
-
-/// Opens the write-ahead log, and makes what is in it and in no index pending.
-fn recover(folder: &Path, days: &Days, pending: &mut Pending) -> io::Result<Wal> {
-    let mut indexed: HashMap<i64, u64> = HashMap::new();
-    let mut recovered = Vec::new();
-    let wal = Wal::open(folder, |segment, record| {
-        let Ok(prepared) = Prepared::new(record) else { return Ok(()) };
-        let before = match indexed.get(&prepared.day) {
-            Some(before) => *before,
-            None => {
-                let day = days.get(prepared.day).map_err(io::Error::other)?;
-                let before = day.map_or(Ok(0), |day| day.logged_before()).map_err(io::Error::other)?;
-                *indexed.entry(prepared.day).or_insert(before)
-            }
-        };
-        // A record may be there twice, if the first time nobody was told that it was written.
-        if segment >= before && pending.add_id(prepared.day, &prepared.record.id) {
-            recovered.push(prepared);
-        }
-        Ok(())
-    })?;
-    pending.add(recovered);
-    Ok(wal)
-}
-
 #[async_trait]
 impl LogStore for EmbeddedStore {
     async fn write(&self, records: &[Record]) -> Result<Vec<Outcome>, WriteError> {
@@ -277,11 +217,14 @@ impl LogStore for EmbeddedStore {
         }
         let closed = || WriteError::Unavailable("it is closed".to_owned());
         let writes = self.running.lock().as_ref().map(|running| running.writes.clone()).ok_or_else(closed)?;
+        // Whatever the size, it is at most all the room that there is.
+        let units = (bytes / ROOM_UNIT) as u32;
+        let room = Arc::clone(&self.room).acquire_many_owned(units).await.map_err(|_| closed())?;
         let records = records.to_vec();
         let prepare = move || records.into_iter().map(Prepared::new).collect();
         let records = tokio::task::spawn_blocking(prepare).await.map_err(|_| closed())?;
         let (reply, outcomes) = oneshot::channel();
-        writes.send(Write { records, bytes, reply }).await.map_err(|_| closed())?;
+        writes.send(Write { records, bytes, reply, room }).await.map_err(|_| closed())?;
         drop(writes);
         outcomes.await.map_err(|_| closed())?
     }
