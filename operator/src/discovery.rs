@@ -16,10 +16,10 @@ pub(crate) async fn look_for_monitors(context: Arc<Context>) {
     // Ends with this function, and so with the leadership.
     let mut watches = JoinSet::new();
     loop {
-        let found = context.client.list_api_group_resources(&resource.api_version).await;
-        let is_there = match found {
+        let list = context.client.list_api_group_resources(&resource.api_version);
+        let is_there = match context.call("look for", &resource.kind, &resource.api_version, list).await {
             Ok(list) => Some(list.resources.iter().any(|known| known.name == resource.plural)),
-            Err(kube::Error::Api(status)) if status.code == 404 => Some(false),
+            Err(error) if error.is_moot() => Some(false),
             // Not known: as it was.
             Err(_) => None,
         };

@@ -1,5 +1,7 @@
 //! Events: what people see under `kubectl describe` when something has turned for the better or the worse.
 
+use std::time::Duration;
+
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::Client;
@@ -8,6 +10,8 @@ use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use crate::FIELD_MANAGER;
 use crate::status::{READY, turned};
 
+/// How long the API server may take for an Event.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// What the API server takes as an Event's note.
 const LONGEST_NOTE: usize = 1_000;
 
@@ -34,8 +38,10 @@ impl Events {
                 action: format!("{}{}", condition.type_, condition.status),
                 secondary: None,
             };
-            if let Err(error) = self.recorder.publish(&event, of).await {
-                tracing::debug!(%error, "could not write an event");
+            match tokio::time::timeout(PATIENCE, self.recorder.publish(&event, of)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::debug!(%error, "could not write an event"),
+                Err(_) => tracing::debug!("could not write an event: the API server did not answer in time"),
             }
         }
     }

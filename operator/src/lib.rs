@@ -29,8 +29,9 @@ mod watch;
 mod workers;
 
 pub use config::{Config, LeaseTimes};
+pub use kube::Client;
 pub use lease::LEASE;
-pub use operator::Operator;
+pub use operator::{ConnectError, Operator, connect};
 pub use telemetry::OperatorMetrics;
 
 /// The name by which the operator applies fields.

@@ -37,6 +37,19 @@ enum State {
     Leading,
 }
 
+/// A cluster that can't be talked to.
+#[derive(Debug, thiserror::Error)]
+#[error("found no cluster to talk to: {0}; set KUBECONFIG, or run in a pod with a service account")]
+pub struct ConnectError(Box<kube::Error>);
+
+/// A client for the cluster that KUBECONFIG or the pod's account names.
+///
+/// # Errors
+/// When neither names one, or what they name can't be used.
+pub async fn connect() -> Result<Client, ConnectError> {
+    Client::try_default().await.map_err(|error| ConnectError(Box::new(error)))
+}
+
 impl Operator {
     /// Starts an operator on the cluster of a client.
     #[must_use]

@@ -73,6 +73,15 @@ impl Reports {
         objects.find(|object| object.kind == kind && object.name == name).cloned()
     }
 
+    /// Whether a pod that runs has not had the time yet to say anything.
+    ///
+    /// What a worker says is not known when the operator starts. What was said of an object before holds until then.
+    pub(crate) fn is_undecided(&self, pod: &Child) -> bool {
+        let Some(uid) = pod.metadata.uid.as_deref().filter(|_| address(pod).is_some()) else { return false };
+        let pods = self.pods.lock();
+        pods.get(uid).is_none_or(|pod| pod.objects.is_none() && pod.failures < FORGIVEN)
+    }
+
     /// Says whether somebody waits for a pod to say something else.
     pub(crate) fn await_pod(&self, pod: &str, is_awaited: bool) {
         let mut awaited = self.awaited.lock();
@@ -100,10 +109,11 @@ impl Reports {
     }
 
     fn is_due(&self, pod: &str, interval: Duration) -> bool {
-        let hurry = self.awaited.lock().contains(pod);
+        let is_awaited = self.awaited.lock().contains(pod);
         let pods = self.pods.lock();
-        let asked = pods.get(pod).and_then(|pod| pod.asked);
-        asked.is_none_or(|asked| hurry || asked.elapsed() + TICK / 2 >= interval)
+        let Some(known) = pods.get(pod) else { return true };
+        let hurry = is_awaited || (known.objects.is_none() && known.failures < FORGIVEN);
+        known.asked.is_none_or(|asked| hurry || asked.elapsed() + TICK / 2 >= interval)
     }
 
     /// Takes in an answer, or that there was none. Returns the names of the objects of which something new is said.
@@ -178,6 +188,12 @@ struct Target {
     instance: String,
 }
 
+/// Where the worker in a pod is asked, if it runs.
+fn address(pod: &Child) -> Option<IpAddr> {
+    let text = |key: &str| pod.status.get(key).and_then(Value::as_str);
+    text("podIP").filter(|_| text("phase") == Some("Running"))?.parse().ok()
+}
+
 impl Target {
     fn of(pod: &Child) -> Option<Self> {
         // Rule workers write what they have to say themselves, and of metrics workers nothing is to be known.
@@ -186,11 +202,9 @@ impl Target {
             name if name == Component::Dashboard.name() => Component::Dashboard,
             _ => return None,
         };
-        let is_running = pod.status.get("phase").and_then(Value::as_str) == Some("Running");
-        let address = pod.status.get("podIP").and_then(Value::as_str)?.parse().ok().filter(|_| is_running)?;
         Some(Self {
             uid: pod.metadata.uid.clone()?,
-            address,
+            address: address(pod)?,
             namespace: pod.metadata.namespace.clone()?,
             component,
             instance: pod.label(INSTANCE)?.to_owned(),

@@ -1,5 +1,6 @@
 //! Dashboards: their worker watches them itself, and is asked how they are.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -8,7 +9,7 @@ use taffrail_crds::{Dashboard, DashboardStatus};
 
 use super::pipeline::says;
 use super::rollout::{Replica, judge};
-use super::{Subject, find, secret_not_found, trouble, write_status};
+use super::{SOON, Subject, find, secret_not_found, trouble, write_status};
 use crate::apply::{apply_all, prune};
 use crate::child::{Child, ChildKind};
 use crate::context::Context;
@@ -23,10 +24,14 @@ const LONGEST_NAME: usize = 63;
 pub(super) async fn reconcile(context: &Context, namespace: &str, name: &str) -> Result<Option<Duration>, Error> {
     let Some((object, subject)) = find::<Dashboard>(context, namespace, name).await? else { return Ok(None) };
     let DeserializeGuard(Ok(dashboard)) = object.as_ref() else { return Ok(None) };
+    let pods = context.pods(namespace, Component::Dashboard, SHARED);
     let (verdict, failure) = match validate(dashboard) {
         Err(why) => (Verdict::degraded(why), None),
         Ok(()) => match apply(context, &subject, &build(dashboard, &subject)).await {
-            Ok(()) => (verdict(context, dashboard, &subject), None),
+            Ok(()) if is_told(dashboard) && pods.iter().any(|pod| context.reports.is_undecided(pod)) => {
+                return Ok(Some(SOON));
+            }
+            Ok(()) => (verdict(context, dashboard, &subject, &pods), None),
             Err(error) => match error.why() {
                 Some(why) => (Verdict::degraded(why), Some(error)),
                 None => return Err(error),
@@ -35,6 +40,12 @@ pub(super) async fn reconcile(context: &Context, namespace: &str, name: &str) ->
     };
     say(context, dashboard, &subject, verdict).await?;
     failure.map_or(Ok(None), Err)
+}
+
+/// Whether something has been said of this version of a dashboard.
+fn is_told(dashboard: &Dashboard) -> bool {
+    let status = dashboard.status.as_ref();
+    status.is_some_and(|status| status.observed_generation == dashboard.metadata.generation)
 }
 
 fn validate(dashboard: &Dashboard) -> Result<(), Why> {
@@ -58,7 +69,7 @@ async fn apply(context: &Context, subject: &Subject, objects: &[Rendered]) -> Re
     prune(context, of, &[ChildKind::Ingress], objects).await
 }
 
-fn verdict(context: &Context, dashboard: &Dashboard, subject: &Subject) -> Verdict {
+fn verdict(context: &Context, dashboard: &Dashboard, subject: &Subject, pods: &[Arc<Child>]) -> Verdict {
     let missing = context.secrets.missing(&subject.namespace, &secrets::of_dashboard(&dashboard.spec));
     if let Some(why) = secret_not_found(&missing) {
         return Verdict::degraded(why);
@@ -66,7 +77,6 @@ fn verdict(context: &Context, dashboard: &Dashboard, subject: &Subject) -> Verdi
     if let Some(why) = context.trouble(&subject.namespace, Component::Dashboard) {
         return Verdict::degraded(why);
     }
-    let pods = context.pods(&subject.namespace, Component::Dashboard, SHARED);
     let replicas: Vec<_> = pods.iter().map(|pod| replica(context, subject, pod)).collect();
     let deployment =
         context.children(ChildKind::Deployment).get(&subject.namespace, &Component::Dashboard.shared_name());

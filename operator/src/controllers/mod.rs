@@ -26,6 +26,9 @@ mod rollout;
 mod rule;
 pub(crate) mod tally;
 
+/// When to look again at an object whose workers have just been asked.
+const SOON: Duration = Duration::from_secs(1);
+
 /// Does work as it becomes due, for good.
 pub(crate) async fn work(context: Arc<Context>) {
     loop {

@@ -1,5 +1,6 @@
 //! LogPipelines: each has workers of its own.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -8,7 +9,7 @@ use taffrail_crds::{LogPipeline, LogPipelineStatus};
 
 use super::rollout::{Replica, judge};
 use super::tally::{Counts, Tally};
-use super::{Subject, find, secret_not_found, trouble, write_status};
+use super::{SOON, Subject, find, secret_not_found, trouble, write_status};
 use crate::apply::{apply_all, prune};
 use crate::child::{Child, ChildKind};
 use crate::context::Context;
@@ -48,19 +49,29 @@ pub(super) async fn reconcile(context: &Context, namespace: &str, name: &str) ->
     let Some((object, subject)) = find::<LogPipeline>(context, namespace, name).await? else { return Ok(None) };
     let DeserializeGuard(Ok(pipeline)) = object.as_ref() else { return Ok(None) };
     let facts = dereference(context, pipeline, &subject).await?;
+    let pods = context.pods(namespace, Component::Ingestion, name);
     let (verdict, failure) = match validate(pipeline).and_then(|()| build(context, pipeline, &subject, &facts)) {
         // Workers of the version before go on.
         Err(why) => (Verdict::degraded(why), None),
         Ok(plan) => match apply(context, &subject, &plan).await {
-            Ok(()) => (verdict(context, &subject, &facts, &plan), None),
+            Ok(()) if is_told(pipeline) && pods.iter().any(|pod| context.reports.is_undecided(pod)) => {
+                return Ok(Some(SOON));
+            }
+            Ok(()) => (verdict(context, &subject, &facts, &plan, &pods), None),
             Err(error) => match error.why() {
                 Some(why) => (Verdict::degraded(why), Some(error)),
                 None => return Err(error),
             },
         },
     };
-    say(context, pipeline, &subject, verdict).await?;
+    say(context, pipeline, &subject, verdict, &pods).await?;
     failure.map_or(Ok(None), Err)
+}
+
+/// Whether something has been said of this version of a pipeline.
+fn is_told(pipeline: &LogPipeline) -> bool {
+    let status = pipeline.status.as_ref();
+    status.is_some_and(|status| status.observed_generation == pipeline.metadata.generation)
 }
 
 async fn dereference(context: &Context, pipeline: &LogPipeline, subject: &Subject) -> Result<Facts, Error> {
@@ -123,11 +134,10 @@ async fn apply(context: &Context, subject: &Subject, plan: &Plan) -> Result<(), 
 }
 
 /// What to say of a pipeline whose objects are as they should be.
-fn verdict(context: &Context, subject: &Subject, facts: &Facts, plan: &Plan) -> Verdict {
+fn verdict(context: &Context, subject: &Subject, facts: &Facts, plan: &Plan, pods: &[Arc<Child>]) -> Verdict {
     if let Some(why) = secret_not_found(&facts.missing) {
         return Verdict::degraded(why);
     }
-    let pods = context.pods(&subject.namespace, Component::Ingestion, &subject.name);
     let replicas: Vec<_> = pods.iter().map(|pod| replica(context, subject, pod, plan)).collect();
     judge(Component::Ingestion, wanted(context, subject), &replicas)
 }
@@ -163,9 +173,15 @@ fn wanted(context: &Context, subject: &Subject) -> usize {
 }
 
 /// Writes the status where it says something new.
-async fn say(context: &Context, pipeline: &LogPipeline, subject: &Subject, verdict: Verdict) -> Result<(), Error> {
+async fn say(
+    context: &Context,
+    pipeline: &LogPipeline,
+    subject: &Subject,
+    verdict: Verdict,
+    pods: &[Arc<Child>],
+) -> Result<(), Error> {
     let before = pipeline.status.clone().unwrap_or_default();
-    let mut after = counted(context, subject, &before);
+    let mut after = counted(context, subject, &before, pods);
     after.conditions = verdict.conditions(&before.conditions, subject.generation, Timestamp::now());
     after.observed_generation = subject.generation;
     if pipeline.status.as_ref() == Some(&after) {
@@ -177,8 +193,7 @@ async fn say(context: &Context, pipeline: &LogPipeline, subject: &Subject, verdi
 }
 
 /// What the workers have counted, all together.
-fn counted(context: &Context, subject: &Subject, before: &LogPipelineStatus) -> LogPipelineStatus {
-    let pods = context.pods(&subject.namespace, Component::Ingestion, &subject.name);
+fn counted(context: &Context, subject: &Subject, before: &LogPipelineStatus, pods: &[Arc<Child>]) -> LogPipelineStatus {
     let uid = |pod: &Child| pod.metadata.uid.clone().unwrap_or_default();
     let told: Vec<(String, Option<LogPipelineStatus>)> = pods
         .iter()

@@ -6,6 +6,7 @@
 mod leadership;
 mod neighbours;
 mod pipelines;
+mod rights;
 mod shared;
 mod support;
 mod writes;

@@ -1,9 +1,10 @@
 //! Objects that are wrong, beside others that are not.
 
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Api, Patch, PatchParams};
 use serde_json::{Value, json};
 
-use crate::support::{Scratch, TAFFRAIL, message, said, until};
+use crate::support::{Scratch, TAFFRAIL, install, message, said, until};
 
 const PIPELINE: &str = "
 source: {kafka: {brokers: ['kafka:9092'], topic: logs}}
@@ -75,4 +76,31 @@ async fn somebody_elses_object_is_not_taken() {
     })
     .await;
     scratch.wait_for_condition("LogPipeline", "logs", "Degraded", "False AsExpected").await;
+}
+
+/// An object of a kind whose definition has become stricter since.
+///
+/// The kind is everybody's, and so it is a field's type that is loosened for a moment, which no other test minds.
+#[tokio::test]
+async fn an_object_from_before_its_kind_became_stricter_says_so_and_stops_no_other() {
+    let scratch = Scratch::new("stricter").await;
+    let crds: Api<CustomResourceDefinition> = Api::all(scratch.client.clone());
+    let strict = taffrail_crds::crds().into_iter().find(|crd| crd.spec.names.kind == "Dashboard").unwrap();
+    let strict = serde_json::to_value(&strict).unwrap();
+    let mut loose = strict.clone();
+    let properties = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties";
+    loose.pointer_mut(properties).unwrap()["title"] = json!({"x-kubernetes-preserve-unknown-fields": true});
+    install(&crds, &loose).await;
+    until("the looser kind is served", || async {
+        let spec = json!({"apiVersion": TAFFRAIL, "kind": "Dashboard", "metadata": {"name": "old"}, "spec": {"title": {"a": 1}}});
+        let params = PatchParams::apply("user").force();
+        scratch.api(TAFFRAIL, "Dashboard").patch("old", &params, &Patch::Apply(&spec)).await.is_ok()
+    })
+    .await;
+    install(&crds, &strict).await;
+    scratch.apply("Dashboard", "good", "{title: Good}").await;
+    let _operator = scratch.operator().await;
+    scratch.wait_for_condition("Dashboard", "good", "Ready", "False RollingOut").await;
+    let old = scratch.wait_for_condition("Dashboard", "old", "Ready", "False InvalidSpec").await;
+    assert!(message(&old, "Ready").contains("can't be read"), "{}", message(&old, "Ready"));
 }

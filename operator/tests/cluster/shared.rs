@@ -187,12 +187,17 @@ async fn the_volume_of_the_metrics_grows() {
         .wait_for("v1", kind, "taffrail-metrics", |it| it["spec"]["resources"]["requests"]["storage"] == "10Gi")
         .await;
     // Only a claim with a volume can grow.
-    let api = scratch.api("v1", kind);
-    let params = PatchParams::default();
-    api.patch("taffrail-metrics", &params, &Patch::Merge(&json!({"spec": {"volumeName": class}}))).await.unwrap();
-    let bound =
-        json!({"status": {"phase": "Bound", "capacity": {"storage": "10Gi"}, "accessModes": ["ReadWriteOnce"]}});
-    api.patch_status("taffrail-metrics", &params, &Patch::Merge(&bound)).await.unwrap();
+    let volumes: Api<k8s_openapi::api::core::v1::PersistentVolume> = Api::all(scratch.client.clone());
+    let volume = json!({
+        "apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": class},
+        "spec": {
+            "storageClassName": class, "capacity": {"storage": "10Gi"}, "accessModes": ["ReadWriteOnce"],
+            "hostPath": {"path": "/nowhere"}, "persistentVolumeReclaimPolicy": "Retain",
+            "claimRef": {"namespace": scratch.namespace, "name": "taffrail-metrics"},
+        },
+    });
+    volumes.patch(&class, &PatchParams::apply("test"), &Patch::Apply(&volume)).await.unwrap();
+    scratch.wait_for("v1", kind, "taffrail-metrics", |it| it["status"]["phase"] == "Bound").await;
     let before = scratch.wait_for(APPS, "StatefulSet", "taffrail-metrics", |_| true).await;
     operator.stop().await;
 
@@ -205,5 +210,6 @@ async fn the_volume_of_the_metrics_grows() {
     assert_eq!(after["metadata"]["uid"], before["metadata"]["uid"]);
     assert_eq!(after["metadata"]["generation"], before["metadata"]["generation"], "no pod was started anew for it");
     operator.stop().await;
+    volumes.delete(&class, &DeleteParams::default()).await.unwrap();
     classes.delete(&class, &DeleteParams::default()).await.unwrap();
 }

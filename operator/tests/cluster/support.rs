@@ -47,6 +47,13 @@ pub async fn client() -> Client {
     client
 }
 
+/// A client of somebody's who has the rights that are given to that name only.
+pub async fn client_of(user: &str) -> Client {
+    let mut config = client_config().await;
+    config.auth_info.impersonate = Some(user.to_owned());
+    Client::try_from(config).unwrap()
+}
+
 async fn install_crds(client: Client) {
     let api: Api<CustomResourceDefinition> = Api::all(client);
     for crd in taffrail_crds::crds() {

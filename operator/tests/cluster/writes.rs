@@ -108,7 +108,7 @@ async fn idle_means_no_writes() {
     let operator = scratch.operator().await;
     tokio::time::sleep(Duration::from_secs(5)).await;
     assert_eq!(changed(&before, &scratch.versions().await), [""; 0]);
-    let logs = scratch.get(TAFFRAIL, "LogPipeline", "p0").await.unwrap();
+    let logs = scratch.get(TAFFRAIL, "LogPipeline", "p1").await.unwrap();
     assert_eq!((said(&logs, "Ready").as_deref(), &logs["status"]["indexed"]), (Some("True Running"), &json!(10)));
     operator.stop().await;
 }
