@@ -10,7 +10,8 @@
 //! # Writing
 //! A write is read and checked where it comes from; one thread (`intake`) tells new records from known ones and brings
 //! them to the write-ahead log, which is what makes them durable; another one (`indexer`) brings them into the indices
-//! of their days within a second. When the indices can't be written (a full disk), logs are taken for as long as there
+//! of their days within a second. Each day costs a commit, and that a dozen waits for the disk: logs of hundreds of days
+//! that come at once are found later than others, but are as safe. When the indices can't be written (a full disk), logs are taken for as long as there
 //! is room for them in memory and in the log. Then writes are refused as [`WriteError::Unavailable`] until there is.
 //!
 //! # Retention
