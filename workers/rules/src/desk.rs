@@ -63,6 +63,11 @@ impl Desk {
         &self.told
     }
 
+    /// Alerts that they believe to be firing, but which have resolved.
+    pub(crate) fn ended(&self) -> impl Iterator<Item = &Notice> {
+        self.ended.values()
+    }
+
     /// Changes how receivers know an alert.
     pub(crate) fn rename(&mut self, series: &Labels, labels: Labels) {
         if let Some(notice) = self.told.get_mut(series) {
@@ -87,7 +92,7 @@ impl Desk {
         let Some(grouping) = grouping else {
             let mut messages = self.flush(None);
             for (series, notice) in new {
-                messages.push(Message { group: Labels::new(), notices: vec![notice.clone()] });
+                messages.push(Message::of(notice.clone()));
                 self.told.insert(series, notice);
             }
             return messages;
@@ -108,7 +113,7 @@ impl Desk {
         let ended = std::mem::take(&mut self.ended).into_values();
         let Some(by) = by else {
             self.groups.clear();
-            return ended.map(|notice| Message { group: Labels::new(), notices: vec![notice] }).collect();
+            return ended.map(Message::of).collect();
         };
         let mut groups: BTreeMap<Labels, Vec<Notice>> = BTreeMap::new();
         for notice in ended {

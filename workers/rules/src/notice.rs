@@ -79,6 +79,13 @@ pub(crate) struct Message {
     pub(crate) notices: Vec<Notice>,
 }
 
+impl Message {
+    /// A message of one alert.
+    pub(crate) fn of(notice: Notice) -> Self {
+        Self { group: Labels::new(), notices: vec![notice] }
+    }
+}
+
 /// A message to one receiver.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Notification {

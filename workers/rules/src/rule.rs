@@ -66,18 +66,18 @@ impl Basis {
         }
     }
 
-    fn dispatch(&self, messages: Vec<Message>) -> Vec<Dispatch> {
-        let mut dispatches = Vec::with_capacity(messages.len() * self.receivers.len());
-        for message in messages {
-            for receiver in &self.receivers {
-                dispatches.push(self.to(receiver, message.clone()));
-            }
-        }
-        dispatches
+    /// For some of its receivers.
+    fn only(&self, wanted: impl Fn(&Receiver) -> bool) -> Self {
+        let receivers = self.receivers.iter().filter(|receiver| wanted(receiver)).cloned().collect();
+        Self { receivers, ..self.clone() }
     }
 
-    fn to(&self, receiver: &Receiver, message: Message) -> Dispatch {
-        Dispatch { receiver: receiver.clone(), facts: self.facts.clone(), message }
+    fn dispatch(&self, messages: Vec<Message>) -> Vec<Dispatch> {
+        let to_all = messages.into_iter().flat_map(|message| {
+            let to = move |receiver: &Receiver| (receiver.clone(), message.clone());
+            self.receivers.iter().map(to).collect::<Vec<_>>()
+        });
+        to_all.map(|(receiver, message)| Dispatch { receiver, facts: self.facts.clone(), message }).collect()
     }
 }
 
@@ -163,26 +163,17 @@ impl RuleState {
 
     /// Tells receivers that are to be told no longer that everything is over.
     fn part(&self, basis: &Basis, compiled: &Compiled, now: Millis) -> Vec<Dispatch> {
-        let gone: Vec<_> = basis.receivers.iter().filter(|receiver| !compiled.receivers.contains(receiver)).collect();
-        let told = self.desk.told().values();
-        told.flat_map(|notice| {
-            let over = notice.clone().resolved(now, notice.value, Reason::ReceiverRemoved);
-            let message = Message { group: Labels::new(), notices: vec![over] };
-            gone.iter().map(move |receiver| basis.to(receiver, message.clone())).collect::<Vec<_>>()
-        })
-        .collect()
+        let over = |notice: &Notice| notice.clone().resolved(now, notice.value, Reason::ReceiverRemoved);
+        let told = self.desk.told().values().map(over);
+        let messages = told.chain(self.desk.ended().cloned()).map(Message::of).collect();
+        basis.only(|receiver| !compiled.receivers.contains(receiver)).dispatch(messages)
     }
 
     /// Tells new receivers what the others know.
     fn welcome(&self, basis: &Basis, compiled: &Compiled, now: Millis) -> Vec<Dispatch> {
-        let current = Basis::of(compiled);
-        let new: Vec<_> = compiled.receivers.iter().filter(|receiver| !basis.receivers.contains(receiver)).collect();
         let told = self.desk.told().values().filter(|notice| !compiled.is_silenced(&notice.labels, now));
-        told.flat_map(|notice| {
-            let message = Message { group: Labels::new(), notices: vec![notice.clone()] };
-            new.iter().map(|receiver| current.to(receiver, message.clone())).collect::<Vec<_>>()
-        })
-        .collect()
+        let messages = told.cloned().map(Message::of).collect();
+        Basis::of(compiled).only(|receiver| !basis.receivers.contains(receiver)).dispatch(messages)
     }
 
     /// Takes over other labels of the rule. Alertmanager knows an alert by its labels: there, the old one must end.
@@ -190,21 +181,17 @@ impl RuleState {
         if basis.labels == compiled.labels_of(&Labels::new()) {
             return Vec::new();
         }
-        let kept = compiled.receivers.iter().filter(|receiver| basis.receivers.contains(receiver));
-        let by_labels: Vec<_> = kept.filter(|receiver| receiver.alertmanager.is_some()).cloned().collect();
-        let current = Basis { receivers: by_labels, ..Basis::of(compiled) };
         let mut messages = Vec::new();
         for (series, old) in self.desk.told().clone() {
             let labels = compiled.labels_of(&series);
-            if labels == old.labels {
-                continue;
-            }
             let new = Notice { labels: labels.clone(), ..old.clone() };
-            let over = old.clone().resolved(now, old.value, Reason::RuleChanged);
+            let value = old.value;
+            let over = old.resolved(now, value, Reason::RuleChanged);
             messages.push(Message { group: Labels::new(), notices: vec![over, new] });
             self.desk.rename(&series, labels);
         }
-        current.dispatch(messages)
+        let by_labels = |receiver: &Receiver| receiver.alertmanager.is_some() && basis.receivers.contains(receiver);
+        Basis::of(compiled).only(by_labels).dispatch(messages)
     }
 
     /// Notes what has resolved.

@@ -171,6 +171,19 @@ async fn a_group_is_told_of_when_it_has_waited() {
 }
 
 #[tokio::test]
+async fn a_receiver_that_goes_is_told_of_what_its_group_still_held_back() {
+    let (bench, one, other) = (Bench::new().await, Hook::new().await, Hook::new().await);
+    let group = json!({"by": [], "wait": "0s", "interval": "1h", "repeat": "4h"});
+    bench.engine.say(QUERY, 11.0);
+    bench.apply("errors", with(&one, json!({"group": group}))).await;
+    bench.engine.say(QUERY, 1.0);
+    bench.pass(30).await;
+    assert_eq!(one.words(), ["firing"]);
+    bench.apply("errors", with(&other, json!({"group": group}))).await;
+    assert_eq!((one.words(), other.words().len()), (vec!["resolved ConditionCeased".to_owned()], 0));
+}
+
+#[tokio::test]
 async fn alertmanager_is_reminded_and_told_of_other_labels() {
     let (bench, hook) = (Bench::new().await, Hook::new().await);
     bench.engine.say(QUERY, 11.0);
