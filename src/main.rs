@@ -4,9 +4,16 @@ mod check;
 mod client;
 mod convert;
 mod crds;
+mod dashboard;
+mod ingestion;
 mod logs;
+mod metrics;
+mod objects;
+mod pipelines;
 mod query;
+mod rules;
 mod standalone;
+mod stores;
 
 use std::process::ExitCode;
 
@@ -24,6 +31,14 @@ struct Cli {
 enum Command {
     /// Do the whole job in one process: take logs, keep them, measure them, watch the rules, show the page
     Standalone(standalone::Args),
+    /// Run the worker of one pipeline
+    Ingestion(ingestion::Args),
+    /// Run the time series store
+    Metrics(metrics::Args),
+    /// Run the worker that evaluates rules
+    Rules(rules::Args),
+    /// Run the REST API and the page
+    Dashboard(dashboard::Args),
     /// Print the custom resource definitions
     Crds(crds::Args),
     /// Find what is wrong in object files, all of it at once
@@ -44,6 +59,10 @@ fn main() -> ExitCode {
     }
     let result = match Cli::parse().command {
         Command::Standalone(args) => standalone::run(args),
+        Command::Ingestion(args) => ingestion::run(args),
+        Command::Metrics(args) => metrics::run(args),
+        Command::Rules(args) => rules::run(args),
+        Command::Dashboard(args) => dashboard::run(args),
         Command::Crds(args) => crds::run(args),
         Command::Check(args) => check::run(args),
         Command::Convert(args) => convert::run(args),
@@ -59,4 +78,14 @@ fn main() -> ExitCode {
 #[allow(clippy::print_stderr)] // The last word of a command that failed.
 fn complain(message: &str) {
     eprintln!("taffrail: {message}");
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Cli::command().debug_assert();
+    }
 }

@@ -20,12 +20,15 @@ use tokio_util::sync::CancellationToken;
 
 use self::classic::Classic;
 use self::metrics::LocalMetrics;
-use self::pipelines::{Pipelines, Stores};
+use crate::pipelines::{self, Pipelines};
+use crate::stores::Stores;
 
 mod classic;
 mod defaults;
 mod metrics;
-mod pipelines;
+
+/// How long stopping waits for what is under way in pipelines: the whole process stops in less than two seconds.
+const DRAIN: Duration = Duration::from_millis(1_000);
 
 /// The longest that stopping may take; what is not done by then is done at the next start.
 const STOP_WITHIN: Duration = Duration::from_millis(1_900);
@@ -102,12 +105,13 @@ async fn serve(args: Args) -> anyhow::Result<ExitCode> {
     let stores = Stores::default();
     let pipelines = Pipelines {
         board: board.clone(),
-        embedded: logs.clone(),
+        embedded: Some(logs.clone()),
         metrics: Arc::new(LocalMetrics(metrics.clone())),
         telemetry: IngestionMetrics::new(&telemetry),
         data: args.data.join("pipelines"),
         http_address: args.http_listen,
         stores: stores.clone(),
+        drain: DRAIN,
     };
     let pipelines = tokio::spawn(pipelines.run(stop.clone()));
     let page = taffrail_dashboard::router(Config {

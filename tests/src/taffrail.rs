@@ -1,35 +1,21 @@
-//! The program, as users start it.
+//! `taffrail standalone`, as users start it.
 
 use std::ffi::OsStr;
-use std::fs::{self, File};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::path::Path;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
+use crate::process::{Process, taffrail};
+
 /// How long the program may take to come up on a busy machine.
 const UP_WITHIN: Duration = Duration::from_secs(30);
 
-/// How long the program may take to stop on a busy machine, before it counts as stuck.
-const STOPPED_WITHIN: Duration = Duration::from_secs(15);
-
-/// The program, which was built before the tests: it lies beside their folder.
-///
-/// # Errors
-/// When it is not there.
-pub fn program() -> Result<PathBuf> {
-    let test = std::env::current_exe().context("no path of this test")?;
-    let folder = test.parent().and_then(Path::parent).context("no folder of this test")?;
-    let program = folder.join("taffrail");
-    ensure!(program.is_file(), "{} is not there: run `cargo build` first, or `cargo xtask test`", program.display());
-    Ok(program)
-}
-
 /// `taffrail standalone`, running. It is killed when this goes.
 pub struct Taffrail {
-    child: Child,
+    process: Process,
     /// Address of the page and the REST API, such as `http://127.0.0.1:8080`.
     pub page: String,
     /// Address of the metrics API.
@@ -38,7 +24,6 @@ pub struct Taffrail {
     pub source: String,
     /// How long it took from the start to the announcement.
     pub up_after: Duration,
-    log: PathBuf,
     client: reqwest::Client,
 }
 
@@ -70,41 +55,33 @@ impl Taffrail {
     /// When it does not come up; with what it said.
     pub async fn start(options: Options<'_>) -> Result<Self> {
         let source = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-        let (output, log) = (options.data.with_extension("out"), options.data.with_extension("log"));
-        let append = || File::options().create(true).append(true).open(&log);
         let begun = Instant::now();
-        let mut child = Command::new(program()?)
-            .arg("standalone")
+        let mut command = taffrail("standalone")?;
+        command
             .args(&options.arguments)
             .arg("--data")
             .arg(options.data)
             .args(["--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0", "--http-listen", &source.to_string()])
             .envs(options.environment)
-            .stdin(options.stdin)
-            .stdout(File::create(&output)?)
-            .stderr(append()?)
-            .spawn()
-            .context("could not start taffrail")?;
+            .stdin(options.stdin);
+        let mut process = Process::start(&mut command, options.data)?;
         let address = |text: &str, label: &str| {
             let line = text.lines().find(|line| line.trim_start().starts_with(label))?;
             Some(line.split_whitespace().find(|word| word.starts_with("http://"))?.trim_end_matches('/').to_owned())
         };
         loop {
-            let text = fs::read_to_string(&output)?;
+            let text = process.output();
             if let (Some(page), Some(metrics), true) =
                 (address(&text, "page"), address(&text, "metrics"), text.contains("Ctrl-C"))
             {
                 let metrics = metrics.trim_end_matches("/metrics").to_owned();
                 let client = reqwest::Client::new();
                 let (up_after, source) = (begun.elapsed(), format!("http://{source}"));
-                return Ok(Self { child, page, metrics, source, up_after, log, client });
+                return Ok(Self { process, page, metrics, source, up_after, client });
             }
-            if let Some(status) = child.try_wait()? {
-                bail!("taffrail ended with {status}:\n{}", fs::read_to_string(&log)?);
-            }
+            process.check()?;
             if begun.elapsed() > UP_WITHIN {
-                child.kill()?;
-                bail!("taffrail is not up after {} s:\n{}", UP_WITHIN.as_secs(), fs::read_to_string(&log)?);
+                bail!("taffrail is not up after {} s:\n{}", UP_WITHIN.as_secs(), process.log());
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
@@ -114,43 +91,28 @@ impl Taffrail {
     ///
     /// # Errors
     /// When there is nothing to kill.
-    pub fn kill(mut self) -> Result<()> {
-        ensure!(self.child.try_wait()?.is_none(), "taffrail has ended by itself:\n{}", self.log());
-        self.child.kill()?;
-        self.child.wait()?;
-        Ok(())
+    pub fn kill(self) -> Result<()> {
+        self.process.kill()
     }
 
     /// Sends a signal such as `TERM`, waits for the end, and gives how long that took.
     ///
     /// # Errors
     /// When it does not end, or not well.
-    pub async fn stop(mut self, signal: &str) -> Result<Duration> {
-        let begun = Instant::now();
-        // The shell's `kill` spares us unsafe code for the one system call that std lacks.
-        let status = Command::new("sh").args(["-c", &format!("kill -{signal} {}", self.child.id())]).status()?;
-        ensure!(status.success(), "could not send {signal}");
-        let status: ExitStatus = loop {
-            if let Some(status) = self.child.try_wait()? {
-                break status;
-            }
-            ensure!(begun.elapsed() < STOPPED_WITHIN, "taffrail does not stop:\n{}", self.log());
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        };
-        ensure!(status.success(), "taffrail ended with {status}:\n{}", self.log());
-        Ok(begun.elapsed())
+    pub async fn stop(self, signal: &str) -> Result<Duration> {
+        self.process.stop(signal).await
     }
 
     /// The number of its process.
     #[must_use]
     pub fn pid(&self) -> u32 {
-        self.child.id()
+        self.process.id()
     }
 
     /// What it has logged in this data folder so far.
     #[must_use]
     pub fn log(&self) -> String {
-        fs::read_to_string(&self.log).unwrap_or_default()
+        self.process.log()
     }
 
     /// The answer to a GET of `/api/v1/<path>`, with its status.
@@ -204,13 +166,5 @@ impl Taffrail {
         let answer: Value = response.json().await?;
         ensure!(status.is_success(), "the http source answered {status}: {answer}");
         Ok(answer)
-    }
-}
-
-impl Drop for Taffrail {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }

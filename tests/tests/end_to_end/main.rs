@@ -9,3 +9,4 @@ mod rubbish;
 mod rules;
 mod support;
 mod topics;
+mod workers;

@@ -4,10 +4,12 @@
 
 mod engine;
 mod matcher;
+mod remote;
 mod short;
 
 pub use engine::{EngineError, InstantSeries, MetricsEngine, RangeSeries, TimeRange};
 pub use matcher::{MatchOp, Matcher};
+pub use remote::RemoteEngine;
 pub use short::{Function, QueryError, ShortQuery};
 
 /// Labels of a series, sorted by name; the metric's name is not among them.

@@ -3,13 +3,17 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use axum::Router;
 use axum::extract::Request;
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
 use axum::routing::get;
+use axum::{Json, Router};
+use serde_json::{Value, json};
+use taffrail_crds::{Kind, ObjectKey};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
+
+use crate::{Board, Entry, Telemetry};
 
 /// How long requests under way may go on when the process stops.
 const DRAIN: Duration = Duration::from_millis(500);
@@ -44,6 +48,32 @@ pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToke
         result = serving => result,
         () = async { stop.cancelled().await; tokio::time::sleep(DRAIN).await } => Ok(()),
     }
+}
+
+/// What every worker has: [`health_routes`], its own metrics under `/metrics`, and under `/api/v1/status` the objects that
+/// it has loaded, with what it says of them.
+pub fn worker_routes(
+    board: Board,
+    telemetry: Telemetry,
+    ready: impl Fn() -> Result<(), String> + Clone + Send + Sync + 'static,
+) -> Router {
+    let metrics = move || {
+        let headers = [(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")];
+        let answer = (headers, telemetry.encode());
+        async move { answer }
+    };
+    let status = move || {
+        let objects: Vec<Value> = [Kind::LogPipeline, Kind::AlertRule, Kind::Dashboard]
+            .into_iter()
+            .flat_map(|kind| board.list(kind))
+            .map(|Entry { object, status }| {
+                let (ObjectKey { kind, namespace, name }, generation) = (object.key(), object.metadata().generation);
+                json!({"kind": kind, "namespace": namespace, "name": name, "generation": generation, "status": status})
+            })
+            .collect();
+        async move { Json(json!({"objects": objects})) }
+    };
+    health_routes(ready).route("/metrics", get(metrics)).route("/api/v1/status", get(status))
 }
 
 /// `/healthz` (the process runs) and `/readyz` (`ready` says yes, or why not), which every worker has.

@@ -6,8 +6,10 @@
 mod board;
 mod cluster;
 mod condition;
+pub mod deltas;
 mod directory;
 pub mod http;
+mod secret_files;
 mod shutdown;
 mod telemetry;
 
@@ -15,6 +17,7 @@ pub use board::{Board, Change, Entry, LoadProblem, Subscription};
 pub use cluster::{Cluster, ClusterError};
 pub use condition::ready;
 pub use directory::ObjectDirectory;
+pub use secret_files::SecretFiles;
 pub use shutdown::stop_signal;
 pub use taffrail_crds::{ByteSize, Duration, Kind, Object, ObjectKey, SecretData};
 pub use telemetry::{Telemetry, start_logging};

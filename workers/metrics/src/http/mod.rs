@@ -2,6 +2,7 @@
 //! queries in the short form.
 
 mod api;
+mod deltas;
 mod exposition;
 mod params;
 mod push;
@@ -41,6 +42,7 @@ pub fn router(store: Store, telemetry: Telemetry) -> Router {
         .route("/-/ready", get(ready))
         .route("/metrics", get(exposition::metrics))
         .route("/api/v1/metrics", post(push::push))
+        .route(taffrail_runtime::deltas::PATH, get(deltas::counted).post(deltas::push))
         .route("/api/v1/query", get(query::instant).post(query::instant))
         .route("/api/v1/query_range", get(query::range).post(query::range))
         .route("/api/v1/labels", get(api::labels).post(api::labels))

@@ -1,24 +1,24 @@
 //! Runs a pipeline for each `LogPipeline` on the board, and starts it anew when it or a secret of it changes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use parking_lot::RwLock;
 use serde_json::json;
 use taffrail_crds::{Kind, LogPipeline, Object, ObjectKey};
 use taffrail_ingestion::{IngestionMetrics, MetricsSink, Pipeline, PipelineConfig, PipelineHandle, StartError};
-use taffrail_logstore::elasticsearch::ElasticsearchStore;
-use taffrail_logstore::{EmbeddedStore, LogStore};
+use taffrail_logstore::EmbeddedStore;
 use taffrail_runtime::{Board, Change};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-/// How long stopping waits for what is under way: the whole process stops in less than two seconds.
-const DRAIN: Duration = Duration::from_millis(1_000);
+use crate::stores::{self, NamedStore, Stores};
+
+/// Why a worker of one pipeline does not write to the built-in store.
+const NO_EMBEDDED: &str = "the embedded sink is for `taffrail standalone` only: name an elasticsearch sink";
 
 /// The port of http sources that the command line may move.
 pub(crate) const HTTP_PORT: u16 = 8081;
@@ -32,7 +32,8 @@ const TRY_AGAIN: Duration = Duration::from_secs(5);
 /// What pipelines of one process share.
 pub(crate) struct Pipelines {
     pub(crate) board: Board,
-    pub(crate) embedded: Arc<EmbeddedStore>,
+    /// The built-in store, in a process that has one.
+    pub(crate) embedded: Option<Arc<EmbeddedStore>>,
     pub(crate) metrics: Arc<dyn MetricsSink>,
     pub(crate) telemetry: IngestionMetrics,
     /// The folder in which each pipeline has its own.
@@ -40,27 +41,8 @@ pub(crate) struct Pipelines {
     /// Where http sources listen: on this address, and on this port where the object says [`HTTP_PORT`].
     pub(crate) http_address: SocketAddr,
     pub(crate) stores: Stores,
-}
-
-/// The log stores that pipelines write to, by what tells them apart.
-#[derive(Clone, Default)]
-pub(crate) struct Stores(Arc<RwLock<BTreeMap<ObjectKey, (String, Arc<dyn LogStore>)>>>);
-
-impl Stores {
-    /// Each store once.
-    pub(crate) fn all(&self) -> Vec<Arc<dyn LogStore>> {
-        let mut seen = BTreeSet::new();
-        let stores = self.0.read();
-        stores.values().filter(|(id, _)| seen.insert(id.clone())).map(|(_, store)| store.clone()).collect()
-    }
-
-    fn set(&self, key: &ObjectKey, id: String, store: Arc<dyn LogStore>) {
-        self.0.write().insert(key.clone(), (id, store));
-    }
-
-    fn remove(&self, key: &ObjectKey) {
-        self.0.write().remove(key);
-    }
+    /// How long stopping waits for what is under way.
+    pub(crate) drain: Duration,
 }
 
 impl Pipelines {
@@ -73,7 +55,9 @@ impl Pipelines {
             tokio::select! {
                 () = stop.cancelled() => break,
                 change = changes.next() => {
-                    self.embedded.set_retention(retention(&self.board));
+                    if let Some(embedded) = &self.embedded {
+                        embedded.set_retention(retention(&self.board));
+                    }
                     self.follow(change, &mut running).await;
                 }
                 _ = again.tick() => {
@@ -151,21 +135,15 @@ impl Pipelines {
     }
 
     async fn start(&self, key: &ObjectKey, object: Arc<LogPipeline>) -> Result<PipelineHandle, StartError> {
-        let (board, namespace) = (self.board.clone(), key.namespace.clone());
-        let secrets: taffrail_ingestion::Secrets = Arc::new(move |name: &str| board.secret(&namespace, name));
-        let store: Arc<dyn LogStore> = match &object.spec.sink.elasticsearch {
+        let secrets = stores::secrets(&self.board, &key.namespace);
+        let store = match NamedStore::elasticsearch(&object.spec, &secrets)? {
+            Some(store) => store,
             None => {
-                self.stores.set(key, "embedded".to_owned(), self.embedded.clone());
-                self.embedded.clone()
-            }
-            Some(sink) => {
-                let options = taffrail_ingestion::elasticsearch_options(&object.spec, &secrets)?;
-                let store = ElasticsearchStore::new(options).map_err(|error| StartError::Spec(error.to_string()))?;
-                let store = Arc::new(store);
-                self.stores.set(key, format!("{}/{}", sink.urls.join(","), sink.index), store.clone());
-                store
+                let store = self.embedded.clone().ok_or_else(|| StartError::Spec(NO_EMBEDDED.to_owned()))?;
+                NamedStore { id: "embedded".to_owned(), store }
             }
         };
+        self.stores.set(key, store.clone());
         let (board, reported) = (self.board.clone(), key.clone());
         let http_address = object.spec.source.http.as_ref().map(|http| {
             let port = if http.port == HTTP_PORT { self.http_address.port() } else { http.port };
@@ -173,7 +151,7 @@ impl Pipelines {
         });
         let config = PipelineConfig {
             secrets,
-            store,
+            store: store.store,
             metrics: self.metrics.clone(),
             data_dir: self.data.join(format!("{}.{}", key.namespace, key.name)),
             report: Arc::new(move |status| {
@@ -184,7 +162,7 @@ impl Pipelines {
             telemetry: self.telemetry.clone(),
             http_address,
             stdin: None,
-            drain: DRAIN,
+            drain: self.drain,
             object,
         };
         Pipeline::start(config).await

@@ -1,0 +1,97 @@
+//! `taffrail ingestion FILE`: the worker of one pipeline.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail, ensure};
+use reqwest::Url;
+use taffrail_crds::{Object, manifest};
+use taffrail_ingestion::{IngestionMetrics, RemoteMetrics};
+use taffrail_runtime::{Board, SecretFiles, Telemetry, http, start_logging, stop_signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::pipelines::{HTTP_PORT, Pipelines};
+use crate::stores::Stores;
+
+/// How long stopping waits for what is under way. Kubernetes gives a pod more.
+const DRAIN: Duration = Duration::from_secs(20);
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// File that holds one LogPipeline
+    file: PathBuf,
+    /// Address of the metrics worker
+    #[arg(long, env = "TAFFRAIL_METRICS_URL", default_value = "http://127.0.0.1:9090")]
+    metrics: Url,
+    /// Folder of secrets: a folder for each, a file for each of its keys
+    #[arg(long)]
+    secrets: Option<PathBuf>,
+    /// Folder for the places that sources other than Kafka have been read up to
+    #[arg(long, default_value = "taffrail-data")]
+    data: PathBuf,
+    /// Address of health, own metrics and status
+    #[arg(long, default_value = "127.0.0.1:9090")]
+    listen: SocketAddr,
+}
+
+#[tokio::main]
+pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    start_logging("info");
+    let pipeline = read(&args.file)?;
+    let key = pipeline.key();
+    let listener = http::bind(args.listen, "worker's health and metrics", "--listen").await?;
+    let (board, stop, telemetry) = (Board::new(), CancellationToken::new(), Telemetry::default());
+    let mut tasks = Vec::new();
+    if let Some(folder) = args.secrets {
+        let mut secrets = SecretFiles::new(folder, key.namespace.clone(), board.clone());
+        secrets.load();
+        tasks.push(tokio::spawn(secrets.watch(stop.clone())));
+    }
+    board.apply_counted(pipeline);
+    let pipelines = Pipelines {
+        board: board.clone(),
+        embedded: None,
+        metrics: Arc::new(RemoteMetrics::new(&args.metrics)?),
+        telemetry: IngestionMetrics::new(&telemetry),
+        data: args.data.join("pipelines"),
+        http_address: SocketAddr::from((Ipv4Addr::UNSPECIFIED, HTTP_PORT)),
+        stores: Stores::default(),
+        drain: DRAIN,
+    };
+    let pipelines = tokio::spawn(pipelines.run(stop.clone()));
+    let shown = board.clone();
+    let ready = move || match shown.get(&key).and_then(|entry| entry.status) {
+        Some(_) => Ok(()),
+        None => Err("the pipeline is not loaded yet".to_owned()),
+    };
+    // Health is asked for until everything is drained.
+    let serving = CancellationToken::new();
+    let server = tokio::spawn(http::serve(listener, http::worker_routes(board, telemetry, ready), serving.clone()));
+    let signal = stop_signal().await.context("can't wait for signals")?;
+    tracing::info!(signal, "stopping");
+    stop.cancel();
+    let _ = pipelines.await;
+    serving.cancel();
+    let _ = server.await;
+    for task in tasks {
+        let _ = task.await;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The one pipeline of a file.
+fn read(path: &Path) -> anyhow::Result<Object> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("can't read {}", path.display()))?;
+    let parsed = manifest::parse(&text);
+    if let Some(problem) = parsed.problems.first() {
+        bail!("{}:{}:{}: {}: {}", path.display(), problem.line, problem.column, problem.path, problem.message);
+    }
+    let mut objects = parsed.objects.into_iter().map(|located| located.object);
+    let (first, second) = (objects.next(), objects.next());
+    let one = first.filter(|object| second.is_none() && matches!(object, Object::LogPipeline(_)));
+    ensure!(one.is_some(), "{} must hold one LogPipeline and nothing else", path.display());
+    one.context("no pipeline")
+}

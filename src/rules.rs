@@ -1,0 +1,73 @@
+//! `taffrail rules`: the worker that evaluates the rules of a namespace.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context;
+use reqwest::Url;
+use taffrail_query::RemoteEngine;
+use taffrail_rules::{RuleWorker, RuleWorkerConfig, SystemClock};
+use taffrail_runtime::{Board, Kind, Telemetry, http, start_logging, stop_signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::objects;
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    source: objects::Source,
+    /// Address of the metrics worker
+    #[arg(long, env = "TAFFRAIL_METRICS_URL", default_value = "http://127.0.0.1:9090")]
+    metrics: Url,
+    /// Folder for the state of alerts, and for notifications on their way
+    #[arg(long, default_value = "taffrail-data/rules")]
+    data: PathBuf,
+    /// Address of health, own metrics and status
+    #[arg(long, default_value = "127.0.0.1:9091")]
+    listen: SocketAddr,
+}
+
+#[tokio::main]
+pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    start_logging("info");
+    let listener = http::bind(args.listen, "worker's health and metrics", "--listen").await?;
+    let (board, stop, telemetry) = (Board::new(), CancellationToken::new(), Telemetry::default());
+    let loaded = CancellationToken::new();
+    let is_loaded = loaded.clone();
+    let ready = move || if is_loaded.is_cancelled() { Ok(()) } else { Err("rules are not loaded yet".to_owned()) };
+    let routes = http::worker_routes(board.clone(), telemetry.clone(), ready);
+    let server = tokio::spawn(http::serve(listener, routes, stop.clone()));
+
+    let signal = tokio::spawn(stop_signal());
+    let loading = objects::load(args.source, &[Kind::AlertRule, Kind::LogPipeline], &board, &stop);
+    let cluster = tokio::select! {
+        cluster = loading => cluster?,
+        // Nothing has begun yet.
+        _ = stop_signal() => return Ok(ExitCode::SUCCESS),
+    };
+    let worker = RuleWorker::start(RuleWorkerConfig {
+        board: board.clone(),
+        engine: Arc::new(RemoteEngine::new(args.metrics)?),
+        data_dir: args.data,
+        default_receivers: vec![taffrail_crds::Receiver {
+            log: Some(taffrail_crds::LogReceiver {}),
+            ..Default::default()
+        }],
+        telemetry: &telemetry,
+        clock: Arc::new(SystemClock),
+    })
+    .context("can't start the rules")?;
+    let tasks = cluster.map(|cluster| (cluster.watch_secrets(&board, &stop), cluster.write_rule_status(&board, &stop)));
+    loaded.cancel();
+    let signal = signal.await?.context("can't wait for signals")?;
+    tracing::info!(signal, "stopping");
+    worker.stop().await;
+    stop.cancel();
+    if let Some((secrets, status)) = tasks {
+        let _ = tokio::join!(secrets, status);
+    }
+    let _ = server.await;
+    Ok(ExitCode::SUCCESS)
+}

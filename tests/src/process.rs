@@ -1,0 +1,124 @@
+//! The program, as a process that ends with whoever started it.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+
+/// How long the program may take to stop on a busy machine, before it counts as stuck.
+const STOPPED_WITHIN: Duration = Duration::from_secs(30);
+
+/// The program, which was built before the tests: it lies beside their folder.
+///
+/// # Errors
+/// When it is not there.
+pub fn program() -> Result<PathBuf> {
+    let test = std::env::current_exe().context("no path of this test")?;
+    let folder = test.parent().and_then(Path::parent).context("no folder of this test")?;
+    let program = folder.join("taffrail");
+    ensure!(program.is_file(), "{} is not there: run `cargo build` first, or `cargo xtask test`", program.display());
+    Ok(program)
+}
+
+/// The program, running. It is killed when this goes.
+pub struct Process {
+    child: Child,
+    output: PathBuf,
+    log: PathBuf,
+}
+
+impl Process {
+    /// Starts `taffrail` with what stands on its command line. Its output goes into files whose paths begin with `files`.
+    ///
+    /// # Errors
+    /// When it can't be started.
+    pub fn start(command: &mut Command, files: &Path) -> Result<Self> {
+        let (output, log) = (files.with_extension("out"), files.with_extension("log"));
+        let child = command
+            .stdout(File::create(&output)?)
+            .stderr(File::options().create(true).append(true).open(&log)?)
+            .spawn()
+            .context("could not start taffrail")?;
+        Ok(Self { child, output, log })
+    }
+
+    /// The number of the process.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What it has printed.
+    #[must_use]
+    pub fn output(&self) -> String {
+        fs::read_to_string(&self.output).unwrap_or_default()
+    }
+
+    /// What it, and those before it with the same files, have logged so far.
+    #[must_use]
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Fails when it has ended.
+    ///
+    /// # Errors
+    /// With what it said.
+    pub fn check(&mut self) -> Result<()> {
+        match self.child.try_wait()? {
+            Some(status) => bail!("taffrail has ended with {status}:\n{}", self.log()),
+            None => Ok(()),
+        }
+    }
+
+    /// `kill -9`.
+    ///
+    /// # Errors
+    /// When there is nothing to kill.
+    pub fn kill(mut self) -> Result<()> {
+        self.check()?;
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// Sends a signal such as `TERM`, waits for the end, and gives how long that took.
+    ///
+    /// # Errors
+    /// When it does not end, or not well.
+    pub async fn stop(mut self, signal: &str) -> Result<Duration> {
+        let begun = Instant::now();
+        // The shell's `kill` spares us unsafe code for the one system call that std lacks.
+        let status = Command::new("sh").args(["-c", &format!("kill -{signal} {}", self.child.id())]).status()?;
+        ensure!(status.success(), "could not send {signal}");
+        let status: ExitStatus = loop {
+            if let Some(status) = self.child.try_wait()? {
+                break status;
+            }
+            ensure!(begun.elapsed() < STOPPED_WITHIN, "taffrail does not stop:\n{}", self.log());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        };
+        ensure!(status.success(), "taffrail ended with {status}:\n{}", self.log());
+        Ok(begun.elapsed())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A command that starts `taffrail` with nothing to read.
+///
+/// # Errors
+/// When the program is not there.
+pub fn taffrail(subcommand: &str) -> Result<Command> {
+    let mut command = Command::new(program()?);
+    command.arg(subcommand).stdin(Stdio::null());
+    Ok(command)
+}

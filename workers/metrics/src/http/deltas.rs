@@ -1,0 +1,56 @@
+//! `/api/v1/deltas`: metrics that ingestion workers derive from logs, counted once however often they are sent.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::State;
+use serde_json::Value;
+use taffrail_runtime::deltas::{Counted, Kind as Type, Message, Series};
+
+use super::App;
+use super::params::{ApiError, Params, success};
+use crate::error::StoreError;
+use crate::model::{Delta, DeltaBatch, Kind, Origin};
+
+pub(super) async fn counted(State(app): State<App>, params: Params) -> Result<Json<Counted>, ApiError> {
+    Ok(Json(Counted { counted: app.store.counted(params.required("source")?) }))
+}
+
+pub(super) async fn push(State(app): State<App>, body: Bytes) -> Result<Json<Value>, ApiError> {
+    let store = app.store;
+    let work = move || {
+        let message = serde_json::from_slice(&body).map_err(|error| ApiError::bad(format!("no deltas: {error}")))?;
+        let pushed = store.push(&batch(message)?).map_err(|error| match error {
+            StoreError::Invalid(message) => ApiError::bad(message),
+            other => ApiError::internal(other.to_string()),
+        })?;
+        if let Some((_, reason)) = pushed.reasons.first() {
+            tracing::warn!(refused = pushed.refused, %reason, "refused samples derived from logs");
+        }
+        Ok(success(Value::Null))
+    };
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|error| Err(ApiError::internal(format!("storing the samples broke off: {error}"))))
+}
+
+fn batch(Message { origin, series, samples }: Message) -> Result<DeltaBatch, ApiError> {
+    let sample = |(place, timestamp_ms, value): (u32, i64, f64)| {
+        let known: Option<&Series> = usize::try_from(place).ok().and_then(|place| series.get(place));
+        let Series { metric, kind, labels } =
+            known.ok_or_else(|| ApiError::bad(format!("a sample is of series {place}, which is not described")))?;
+        Ok(Delta {
+            metric: metric.clone(),
+            kind: match kind {
+                Type::Counter => Kind::Counter,
+                Type::Gauge => Kind::Gauge,
+                Type::Histogram => Kind::Histogram,
+            },
+            labels: Arc::clone(labels),
+            timestamp_ms,
+            value,
+        })
+    };
+    let origin = origin.map(|origin| Origin { source: origin.source, first: origin.first, next: origin.next });
+    Ok(DeltaBatch { origin, samples: samples.into_iter().map(sample).collect::<Result<_, ApiError>>()? })
+}
