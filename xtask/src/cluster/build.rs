@@ -8,7 +8,8 @@ use anyhow::{Context, Result};
 
 use crate::{place, process, versions};
 
-const COREDNS: &str = include_str!("resources/coredns.go");
+/// The main package of our CoreDNS.
+pub const COREDNS: &str = include_str!("resources/coredns.go");
 
 /// One of Kubernetes' own programs.
 pub fn kubernetes(name: &str) -> Result<PathBuf> {

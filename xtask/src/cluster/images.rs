@@ -37,17 +37,17 @@ pub fn of_node() -> Result<[PathBuf; 3]> {
     let busybox = static_busybox()?;
     let banner = process::output(Command::new(&busybox).arg("--help"))?;
     let version = banner.lines().next().unwrap_or_default();
-    let program = build::coredns()?;
+    let (program, program_version) = (build::coredns()?, [versions::COREDNS, build::COREDNS].concat());
     Ok([
         archive_once("pause", version, &pause, |root| install_busybox(&busybox, root))?,
         archive_once("busybox", version, &shell, |root| {
-            for dir in ["etc", "tmp", "var"] {
+            for dir in ["etc", "tmp"] {
                 fs::create_dir(root.join(dir)).context("could not create a folder of an image")?;
             }
             fs::write(root.join("etc/passwd"), "root:x:0:0::/:/bin/sh\n").context("could not write passwd")?;
             install_busybox(&busybox, root)
         })?,
-        archive_once("coredns", versions::COREDNS, &coredns, |root| copy(&program, &root.join("coredns")))?,
+        archive_once("coredns", &program_version, &coredns, |root| copy(&program, &root.join("coredns")))?,
     ])
 }
 
