@@ -82,7 +82,7 @@ fn positions(cursor: Option<&str>, stores: usize) -> Result<Vec<Option<Position>
         .ok()
         .filter(|positions| positions.len() == stores)
         .filter(|positions| positions.iter().flatten().all(|position| position.skip <= 20_000))
-        .ok_or_else(|| SearchError::Cursor)
+        .ok_or(SearchError::Cursor)
 }
 
 fn time_of(log: &StoredLog) -> i64 {

@@ -92,7 +92,7 @@ mod tests {
         for (secret, expected) in
             [("none", "the secret `none` is not there"), ("half", "`half` has no text under `password`")]
         {
-            let error = options(json!({"urls": ["http://one"], "auth": {"secretName": secret}})).err().expect("error");
+            let error = options(json!({"urls": ["http://one"], "auth": {"secretName": secret}})).expect_err("error");
             assert!(error.to_string().contains(expected) && error.reason() == "SecretNotFound", "{error}");
         }
     }
