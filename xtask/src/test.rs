@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 
+use crate::cluster::{self, Cluster, Form};
+use crate::place::Scratch;
 use crate::servers::Servers;
 use crate::{place, process, tools, ui};
 
@@ -24,7 +26,7 @@ pub enum Step {
     Clippy,
     /// Documentation, its warnings as errors
     Docs,
-    /// Build everything, start Kafka and Elasticsearch, and run all tests
+    /// Build everything, start Kafka, Elasticsearch and Kubernetes' control plane, and run all tests
     Test,
 }
 
@@ -75,7 +77,10 @@ pub fn run(only: &[Step], arguments: &[String]) -> Result<()> {
 
 fn run_step(step: Step, arguments: &[String], summary: &mut Summary) -> Result<()> {
     match step {
-        Step::Tools => summary.time("tools", tools::install),
+        Step::Tools => summary.time("tools", || {
+            tools::install()?;
+            cluster::install(Form::ControlPlane)
+        }),
         Step::Fmt => summary.time("formatting", || process::run(place::cargo()?.args(["fmt", "--all", "--check"]))),
         Step::Deny => {
             let passed = summary.time("dependencies", || deny(&["check", "bans", "licenses", "sources"]));
@@ -96,7 +101,11 @@ fn run_step(step: Step, arguments: &[String], summary: &mut Summary) -> Result<(
                 process::run(place::cargo()?.args(["build", "--workspace", "--all-targets", "--locked"]))
             })?;
             let mut servers = summary.time("servers", || Servers::start(&tools::install_servers()?))?;
-            summary.time("tests", || tests(&mut servers, arguments))
+            let mut cluster = summary.time("cluster", || {
+                cluster::install(Form::ControlPlane)?;
+                Cluster::start(Scratch::new()?, Form::ControlPlane)
+            })?;
+            summary.time("tests", || tests(&mut servers, &mut cluster, arguments))
         }
     }
 }
@@ -116,9 +125,9 @@ fn advisories() -> Result<()> {
     deny(&["check", "--disable-fetch", "advisories"])
 }
 
-fn tests(servers: &mut Servers, arguments: &[String]) -> Result<()> {
+fn tests(servers: &mut Servers, cluster: &mut Cluster, arguments: &[String]) -> Result<()> {
     let mut cargo = place::cargo()?;
-    cargo.args(["test", "--locked", "--no-fail-fast"]).envs(servers.exports());
+    cargo.args(["test", "--locked", "--no-fail-fast"]).envs(servers.exports()).envs(cluster.exports());
     let names_a_package = |argument: &String| argument.starts_with("-p") || argument.starts_with("--package");
     if !arguments.iter().any(names_a_package) {
         cargo.arg("--workspace");
@@ -127,7 +136,7 @@ fn tests(servers: &mut Servers, arguments: &[String]) -> Result<()> {
     if outcome.is_err() && process::check_interrupted().is_ok() {
         servers.print_logs();
     }
-    match (outcome, servers.check()) {
+    match (outcome, servers.check().and_then(|()| cluster.check())) {
         (Err(tests), Err(server)) => Err(server).context(tests),
         (outcome, server) => outcome.and(server),
     }

@@ -7,7 +7,6 @@ use crate::place::Scratch;
 use crate::process;
 
 #[test]
-#[ignore = "builds Kubernetes, which takes a quarter of an hour the first time"]
 fn two_control_planes_know_nothing_of_each_other() -> Result<()> {
     install(Form::ControlPlane)?;
     let first = Cluster::start(Scratch::new()?, Form::ControlPlane)?;
