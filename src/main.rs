@@ -9,6 +9,7 @@ mod ingestion;
 mod logs;
 mod metrics;
 mod objects;
+mod operator;
 mod pipelines;
 mod query;
 mod rules;
@@ -31,6 +32,8 @@ struct Cli {
 enum Command {
     /// Do the whole job in one process: take logs, keep them, measure them, watch the rules, show the page
     Standalone(standalone::Args),
+    /// Run the controllers, on the cluster that KUBECONFIG or the pod's account names
+    Operator(operator::Args),
     /// Run the worker of one pipeline
     Ingestion(ingestion::Args),
     /// Run the time series store
@@ -59,6 +62,7 @@ fn main() -> ExitCode {
     }
     let result = match Cli::parse().command {
         Command::Standalone(args) => standalone::run(args),
+        Command::Operator(args) => operator::run(args),
         Command::Ingestion(args) => ingestion::run(args),
         Command::Metrics(args) => metrics::run(args),
         Command::Rules(args) => rules::run(args),

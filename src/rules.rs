@@ -1,12 +1,13 @@
 //! `taffrail rules`: the worker that evaluates the rules of a namespace.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context;
 use reqwest::Url;
+use taffrail_crds::{LogReceiver, Receiver};
 use taffrail_query::RemoteEngine;
 use taffrail_rules::{RuleWorker, RuleWorkerConfig, SystemClock};
 use taffrail_runtime::{Board, Kind, Telemetry, http, start_logging, stop_signal};
@@ -24,6 +25,10 @@ pub(crate) struct Args {
     /// Folder for the state of alerts, and for notifications on their way
     #[arg(long, default_value = "taffrail-data/rules")]
     data: PathBuf,
+    /// File with the receivers of rules that name none: a list of what `notify` of an AlertRule takes [default: this
+    /// worker's log]
+    #[arg(long)]
+    receivers: Option<PathBuf>,
     /// Address of health, own metrics and status
     #[arg(long, default_value = "127.0.0.1:9091")]
     listen: SocketAddr,
@@ -47,6 +52,11 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         // Nothing has begun yet.
         _ = stop_signal() => return Ok(ExitCode::SUCCESS),
     };
+    let receivers = match &args.receivers {
+        Some(path) => read_receivers(path)?,
+        None => vec![Receiver { log: Some(LogReceiver {}), ..Receiver::default() }],
+    };
+    let secrets = receivers.iter().filter_map(Receiver::secret_name).map(str::to_owned).collect();
     let worker = RuleWorker::start(RuleWorkerConfig {
         board: board.clone(),
         engine: Arc::new(RemoteEngine::new(args.metrics)?),
@@ -59,7 +69,8 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         clock: Arc::new(SystemClock),
     })
     .context("can't start the rules")?;
-    let tasks = cluster.map(|cluster| (cluster.watch_secrets(&board, &stop), cluster.write_rule_status(&board, &stop)));
+    let tasks = cluster
+        .map(|cluster| (cluster.watch_secrets(secrets, &board, &stop), cluster.write_rule_status(&board, &stop)));
     loaded.cancel();
     let signal = signal.await?.context("can't wait for signals")?;
     tracing::info!(signal, "stopping");
@@ -70,4 +81,9 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     let _ = server.await;
     Ok(ExitCode::SUCCESS)
+}
+
+fn read_receivers(path: &Path) -> anyhow::Result<Vec<Receiver>> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("can't read {}", path.display()))?;
+    serde_yaml::from_str(&text).with_context(|| format!("{} is no list of receivers", path.display()))
 }

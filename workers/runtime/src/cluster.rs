@@ -7,6 +7,8 @@ mod objects;
 mod secrets;
 mod status;
 
+use std::collections::BTreeSet;
+
 use kube::Client;
 use taffrail_crds::{Kind, Object};
 use tokio::sync::oneshot;
@@ -79,10 +81,10 @@ impl Cluster {
         tasks
     }
 
-    /// Puts those secrets on the board, and keeps them there, that the rules on it refer to. Each is watched by its name:
-    /// no others can be read, nor need they be.
-    pub fn watch_secrets(&self, board: &Board, stop: &CancellationToken) -> JoinHandle<()> {
-        tokio::spawn(secrets::follow(self.clone(), board.clone(), stop.clone()))
+    /// Puts some secrets on the board, and those that the rules on it refer to, and keeps them there. Each is watched by
+    /// its name: no others can be read, nor need they be.
+    pub fn watch_secrets(&self, always: BTreeSet<String>, board: &Board, stop: &CancellationToken) -> JoinHandle<()> {
+        tokio::spawn(secrets::follow(self.clone(), always, board.clone(), stop.clone()))
     }
 
     /// Writes what workers say of rules into their status.

@@ -16,17 +16,13 @@ use tokio_util::task::AbortOnDropHandle;
 use super::Cluster;
 use crate::Board;
 
-/// Keeps those secrets on the board that the rules on it name.
-pub(super) async fn follow(cluster: Cluster, board: Board, stop: CancellationToken) {
+/// Keeps some secrets on the board, and those that the rules on it name.
+pub(super) async fn follow(cluster: Cluster, always: BTreeSet<String>, board: Board, stop: CancellationToken) {
     let mut changes = board.subscribe(&[Kind::AlertRule]);
     let mut watched: BTreeMap<String, AbortOnDropHandle<()>> = BTreeMap::new();
     loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            _ = changes.next() => {}
-        }
         while changes.try_next().is_some() {}
-        let mut wanted = BTreeSet::new();
+        let mut wanted = always.clone();
         for entry in board.list(Kind::AlertRule) {
             if let Object::AlertRule(rule) = entry.object {
                 wanted.extend(rule.spec.secret_names());
@@ -43,6 +39,10 @@ pub(super) async fn follow(cluster: Cluster, board: Board, stop: CancellationTok
             watched.entry(name).or_insert_with_key(|name| {
                 AbortOnDropHandle::new(tokio::spawn(follow_one(cluster.clone(), board.clone(), name.clone())))
             });
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = changes.next() => {}
         }
     }
 }
