@@ -12,7 +12,8 @@ pub fn run() -> Result<()> {
     ui::generate()
 }
 
-/// One file for each definition that `taffrail crds` prints, named as Kubernetes' own generators do.
+/// One file for each definition that `taffrail crds` prints, named as Kubernetes' own generators do, for kubectl and in
+/// the chart.
 fn crds() -> Result<()> {
     let text =
         process::output(place::cargo()?.args(["run", "--quiet", "--locked", "--bin", "taffrail", "--", "crds"]))?;
@@ -22,8 +23,10 @@ fn crds() -> Result<()> {
         let name = name.context("`taffrail crds` printed a definition without a name")?;
         let (plural, group) =
             name.split_once('.').with_context(|| format!("{name} is not the name of a definition"))?;
-        let file = place::root().join("crds").join(format!("{group}_{plural}.yaml"));
-        fs::write(&file, document).with_context(|| format!("could not write {}", file.display()))?;
+        for folder in ["crds", "charts/taffrail/files/crds"] {
+            let file = place::root().join(folder).join(format!("{group}_{plural}.yaml"));
+            fs::write(&file, document).with_context(|| format!("could not write {}", file.display()))?;
+        }
     }
     Ok(())
 }

@@ -7,15 +7,17 @@ use serde_json::Value;
 use super::{crds, file_name, to_yaml};
 
 #[test]
-fn the_files_beside_the_crate_are_those_of_the_types() {
-    for crd in crds() {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file_name(&crd));
-        let found = std::fs::read_to_string(&path).unwrap_or_default();
-        assert!(
-            found == to_yaml(&crd).unwrap(),
-            "{} differs from the types: run `cargo xtask generate`",
-            path.display()
-        );
+fn the_files_beside_the_crate_and_in_the_chart_are_those_of_the_types() {
+    for folder in ["", "../charts/taffrail/files/crds"] {
+        for crd in crds() {
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder).join(file_name(&crd));
+            let found = std::fs::read_to_string(&path).unwrap_or_default();
+            assert!(
+                found == to_yaml(&crd).unwrap(),
+                "{} differs from the types: run `cargo xtask generate`",
+                path.display()
+            );
+        }
     }
 }
 
