@@ -133,10 +133,24 @@ impl Context {
         }
     }
 
+    /// Has every object looked at, and what they share.
+    pub(crate) fn look_at_everything(&self) {
+        let mut namespaces = BTreeSet::new();
+        namespaces.extend(self.pipelines.all().iter().filter_map(|object| object.meta().namespace.clone()));
+        namespaces.extend(self.rules.all().iter().filter_map(|object| object.meta().namespace.clone()));
+        namespaces.extend(self.dashboards.all().iter().filter_map(|object| object.meta().namespace.clone()));
+        for namespace in namespaces {
+            self.look_at::<LogPipeline>(&namespace);
+            self.look_at::<AlertRule>(&namespace);
+            self.look_at::<Dashboard>(&namespace);
+            self.queue.add(Work::Namespace { namespace }, Duration::ZERO);
+        }
+    }
+
     fn look_at<K: Own>(&self, namespace: &str) {
         for object in K::cache(self).in_namespace(namespace) {
-            let name = kube::Resource::meta(object.as_ref()).name.clone().unwrap_or_default();
-            self.queue.add(K::work(namespace, &name), Duration::ZERO);
+            let name = object.meta().name.as_deref().unwrap_or_default();
+            self.queue.add(K::work(namespace, name), Duration::ZERO);
         }
     }
 

@@ -7,8 +7,10 @@ use tokio::task::JoinSet;
 
 use crate::child::ChildKind;
 use crate::context::Context;
-use crate::queue::Work;
 use crate::watch;
+
+/// How long the first list of ServiceMonitors may take.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Looks for the ServiceMonitor kind now and then. This reads one small document and writes nothing.
 pub(crate) async fn look_for_monitors(context: Arc<Context>) {
@@ -33,37 +35,23 @@ pub(crate) async fn look_for_monitors(context: Arc<Context>) {
                 for scope in &scopes {
                     watches.spawn(watch::children(context.clone(), scope.clone(), ChildKind::ServiceMonitor));
                 }
-                while !context.children(ChildKind::ServiceMonitor).is_synced(scopes.len()) {
-                    tokio::time::sleep(Duration::from_millis(50)).await;
+                // Without the right to watch them they are as good as not there, until the next look.
+                if tokio::time::timeout(PATIENCE, listed(&context, scopes.len())).await.is_err() {
+                    tracing::warn!("could not list ServiceMonitors: none are made");
+                    watches.abort_all();
+                    tokio::time::sleep(context.config.discovery_interval).await;
+                    continue;
                 }
             }
             context.set_monitors(is_there);
-            look_at_everything(&context);
+            context.look_at_everything();
         }
         tokio::time::sleep(context.config.discovery_interval).await;
     }
 }
 
-fn look_at_everything(context: &Context) {
-    let key = |object: &dyn Named| object.key();
-    for object in context.pipelines.all() {
-        let (namespace, name) = key(object.as_ref());
-        context.queue.add(Work::Namespace { namespace: namespace.clone() }, Duration::ZERO);
-        context.queue.add(Work::Pipeline { namespace, name }, Duration::ZERO);
-    }
-    let shared = context.rules.all().iter().map(|object| key(object.as_ref())).collect::<Vec<_>>();
-    let more = context.dashboards.all().iter().map(|object| key(object.as_ref())).collect::<Vec<_>>();
-    for (namespace, _) in shared.into_iter().chain(more) {
-        context.queue.add(Work::Namespace { namespace }, Duration::ZERO);
-    }
-}
-
-trait Named {
-    fn key(&self) -> (String, String);
-}
-
-impl<K: kube::Resource> Named for K {
-    fn key(&self) -> (String, String) {
-        (self.meta().namespace.clone().unwrap_or_default(), self.meta().name.clone().unwrap_or_default())
+async fn listed(context: &Context, scopes: usize) {
+    while !context.children(ChildKind::ServiceMonitor).is_synced(scopes) {
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }

@@ -105,9 +105,10 @@ impl Candidate {
         let mut renewed = since;
         loop {
             let deadline = renewed + self.times.deadline;
+            let left = deadline.saturating_duration_since(Instant::now());
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = tokio::time::sleep(self.times.retry) => {}
+                () = tokio::time::sleep(self.times.retry.min(left)) => {}
             }
             let asked = Instant::now();
             let round = tokio::time::timeout(deadline.saturating_duration_since(asked), self.round());

@@ -31,6 +31,10 @@ pub(crate) const SHARED: &str = "taffrail";
 /// The annotation of pods for what they were started with.
 pub(crate) const CONTENT_HASH: &str = "taffrail.dev/content-hash";
 
+/// How many owners an object names at most: each takes some 200 bytes of it, and of an object there are 1.5 MB at most.
+/// Those that are named stand for all: when one of them goes another takes its place.
+const MOST_OWNERS: usize = 1_000;
+
 /// The kinds of workers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Component {
@@ -130,6 +134,7 @@ impl Rendered {
         let name = name.into();
         let mut owners: Vec<_> = owners.to_vec();
         owners.sort_by(|a, b| (&a.kind, &a.name, &a.uid).cmp(&(&b.kind, &b.name, &b.uid)));
+        owners.truncate(MOST_OWNERS);
         let mut body = Map::new();
         body.insert("apiVersion".to_owned(), kind.api_version().into());
         body.insert("kind".to_owned(), kind.kind().into());

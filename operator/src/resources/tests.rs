@@ -202,3 +202,12 @@ fn scaling_and_looks_start_no_worker_anew() {
     assert_eq!(hash(PLAIN), hash(&format!("{PLAIN}  replicas: 5\n")));
     assert_ne!(hash(PLAIN), hash(&format!("{PLAIN}  format: text\n")));
 }
+
+#[test]
+fn an_object_names_no_more_owners_than_it_has_room_for() {
+    let owners: Vec<_> = (0..MOST_OWNERS + 10).map(|index| owner("AlertRule", &format!("rule-{index:05}"))).collect();
+    let rendered = crate::resources::rules::roots("shop", &owners, &config());
+    let named = rendered[0].body["metadata"]["ownerReferences"].as_array().expect("a list");
+    assert_eq!(named.len(), MOST_OWNERS);
+    assert!(rendered[0].body.to_string().len() < 500_000);
+}
