@@ -108,9 +108,11 @@ impl Context {
         self.monitors.store(are_there, Ordering::Relaxed);
     }
 
-    /// What is wrong with the workers that a namespace's objects share.
+    /// What is wrong with the workers that objects share which are there for one of them: with that one, or with the
+    /// metrics worker, which all need.
     pub(crate) fn trouble(&self, namespace: &str, component: Component) -> Option<Why> {
-        self.troubles.lock().get(&(namespace.to_owned(), component)).cloned()
+        let troubles = self.troubles.lock();
+        [component, Component::Metrics].into_iter().find_map(|one| troubles.get(&(namespace.to_owned(), one)).cloned())
     }
 
     /// Notes what is wrong with a shared worker; returns whether that is news.
@@ -129,7 +131,11 @@ impl Context {
         match component {
             Component::Rules => self.look_at::<AlertRule>(namespace),
             Component::Dashboard => self.look_at::<Dashboard>(namespace),
-            Component::Ingestion | Component::Metrics => {}
+            Component::Metrics => {
+                self.look_at::<AlertRule>(namespace);
+                self.look_at::<Dashboard>(namespace);
+            }
+            Component::Ingestion => {}
         }
     }
 

@@ -10,7 +10,7 @@ use kube::Resource;
 use kube::api::Api;
 use kube::core::PartialObjectMeta;
 use parking_lot::Mutex;
-use taffrail_crds::{AlertRuleSpec, DashboardSpec, LogPipelineSpec, Receiver, secret_data};
+use taffrail_crds::{AlertRuleSpec, DashboardSpec, Receiver, secret_data};
 
 use crate::cache::{Cache, Key};
 use crate::context::Context;
@@ -75,40 +75,12 @@ async fn hash_of_one(context: &Context, namespace: &str, name: &str) -> Result<S
     Ok(hash)
 }
 
-/// The Secrets that a pipeline's source and sink need.
-pub(crate) fn of_pipeline(spec: &LogPipelineSpec) -> Names {
-    let mut names = of_sink(spec);
-    if let Some(kafka) = &spec.source.kafka {
-        names.extend(kafka.sasl.iter().map(|sasl| sasl.secret_name.clone()));
-        let tls = kafka.tls.iter().flat_map(|tls| [&tls.ca_secret_name, &tls.cert_secret_name]);
-        names.extend(tls.flatten().cloned());
-    }
-    names
-}
-
-/// The Secrets that whoever reads a pipeline's store needs.
-pub(crate) fn of_sink(spec: &LogPipelineSpec) -> Names {
-    let mut names = Names::new();
-    if let Some(store) = &spec.sink.elasticsearch {
-        names.extend(store.auth.iter().map(|auth| auth.secret_name.clone()));
-        names.extend(store.tls.iter().filter_map(|tls| tls.ca_secret_name.clone()));
-    }
-    names
-}
-
 /// The Secrets that telling a rule's receivers needs.
 pub(crate) fn of_rule(spec: &AlertRuleSpec, default: &[Receiver]) -> Names {
-    let receivers = if spec.notify.is_empty() { default } else { &spec.notify };
-    receivers.iter().filter_map(of_receiver).collect()
-}
-
-fn of_receiver(receiver: &Receiver) -> Option<String> {
-    let webhook = receiver.webhook.as_ref().and_then(|webhook| webhook.secret_name.clone());
-    let alertmanager = receiver.alertmanager.as_ref().and_then(|alertmanager| alertmanager.secret_name.clone());
-    let email = receiver.email.as_ref().and_then(|email| email.secret_name.clone());
-    let slack = receiver.slack.as_ref().map(|slack| slack.secret_name.clone());
-    let pagerduty = receiver.pagerduty.as_ref().map(|pagerduty| pagerduty.secret_name.clone());
-    webhook.or(alertmanager).or(email).or(slack).or(pagerduty)
+    if spec.notify.is_empty() {
+        return default.iter().filter_map(Receiver::secret_name).map(str::to_owned).collect();
+    }
+    spec.secret_names()
 }
 
 /// The Secret that guards a dashboard, where it names one.

@@ -193,8 +193,8 @@ fn secret_changed(context: &Context, namespace: &str, name: &str, is_gone: bool)
     let mut is_shared = false;
     for pipeline in context.pipelines.in_namespace(namespace) {
         let DeserializeGuard(Ok(pipeline)) = pipeline.as_ref() else { continue };
-        if secrets::of_pipeline(&pipeline.spec).contains(name) {
-            is_shared |= secrets::of_sink(&pipeline.spec).contains(name);
+        if pipeline.spec.secret_names().contains(name) {
+            is_shared |= pipeline.spec.sink.secret_names().contains(name);
             look_at(context, pipeline);
         }
     }

@@ -74,15 +74,20 @@ fn verdict(context: &Context, dashboard: &Dashboard, subject: &Subject, pods: &[
     if let Some(why) = secret_not_found(&missing) {
         return Verdict::degraded(why);
     }
-    if let Some(why) = context.trouble(&subject.namespace, Component::Dashboard) {
-        return Verdict::degraded(why);
-    }
     let replicas: Vec<_> = pods.iter().map(|pod| replica(context, subject, pod)).collect();
     let deployment =
         context.children(ChildKind::Deployment).get(&subject.namespace, &Component::Dashboard.shared_name());
     let wanted = deployment.and_then(|deployment| usize::try_from(deployment.replicas.unwrap_or(1)).ok()).unwrap_or(1);
     // Pods of two rollouts show the same dashboard: as many as are wanted is enough.
-    judge(Component::Dashboard, wanted, &replicas)
+    let mut verdict = judge(Component::Dashboard, wanted, &replicas);
+    if let Some(why) = context.trouble(&subject.namespace, Component::Dashboard) {
+        match verdict.ready {
+            // What is refused of the metrics worker is no reason not to be shown.
+            Some((true, _)) => verdict.degraded = (true, why),
+            _ => verdict = Verdict::degraded(why),
+        }
+    }
+    verdict
 }
 
 fn replica(context: &Context, subject: &Subject, pod: &Child) -> Replica {

@@ -83,7 +83,7 @@ fn dereference(context: &Context, namespace: &str) -> Needs {
         let Some(owner) = owner::<LogPipeline>(pipeline.as_ref()) else { continue };
         let needs_metrics = match pipeline.as_ref() {
             DeserializeGuard(Ok(pipeline)) => {
-                needs.dashboard_secrets.extend(secrets::of_sink(&pipeline.spec));
+                needs.dashboard_secrets.extend(pipeline.spec.sink.secret_names());
                 !pipeline.spec.metrics.is_empty()
             }
             // What can't be read any more needs what it needed.
@@ -168,9 +168,11 @@ async fn converge(
     mut rendered: Vec<Rendered>,
     attachments: impl Fn(&Owner) -> Vec<Rendered>,
 ) -> Result<(), Error> {
+    let mut outcome = Ok(());
     if let Some((workload, others)) = rendered.split_last() {
-        apply_all(context, others).await?;
-        let Some(uid) = apply(context, workload).await? else { return Ok(()) };
+        // A volume that can't be made smaller is no reason to leave the worker as it is.
+        outcome = apply_all(context, others).await;
+        let Some(uid) = apply(context, workload).await? else { return outcome };
         let root = Owner {
             api_version: workload.kind.api_version(),
             kind: workload.kind.kind(),
@@ -178,10 +180,10 @@ async fn converge(
             uid,
         };
         let attached = attachments(&root);
-        apply_all(context, &attached).await?;
+        outcome = outcome.and(apply_all(context, &attached).await);
         rendered.extend(attached);
     }
-    prune(context, (namespace, component, SHARED), &KINDS, &rendered).await
+    outcome.and(prune(context, (namespace, component, SHARED), &KINDS, &rendered).await)
 }
 
 /// Makes the API key of a namespace where there is none. Returns whether the Secret is the operator's: one that

@@ -75,7 +75,7 @@ fn is_told(pipeline: &LogPipeline) -> bool {
 }
 
 async fn dereference(context: &Context, pipeline: &LogPipeline, subject: &Subject) -> Result<Facts, Error> {
-    let names: Names = secrets::of_pipeline(&pipeline.spec);
+    let names: Names = pipeline.spec.secret_names();
     Ok(Facts {
         missing: context.secrets.missing(&subject.namespace, &names),
         secrets_hash: secrets::hash_of(context, &subject.namespace, &names).await?,

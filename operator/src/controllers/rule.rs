@@ -24,6 +24,8 @@ const PATIENCE: Duration = Duration::from_secs(3);
 struct Facts {
     /// Whether the worker runs.
     is_there: bool,
+    /// What the API server refuses of it, or of the metrics worker.
+    refused: Option<Why>,
     /// What keeps it from running.
     trouble: Option<Why>,
     /// Whether it has said something of this version of the rule.
@@ -65,7 +67,8 @@ fn dereference(context: &Context, rule: &AlertRule, subject: &Subject) -> Facts 
     let observed = rule.status.as_ref().and_then(|status| status.observed_generation);
     Facts {
         is_there: deployment.is_some_and(|deployment| deployment.count("availableReplicas") > 0),
-        trouble: context.trouble(namespace, Component::Rules).or_else(|| pods.iter().find_map(|pod| trouble(pod))),
+        refused: context.trouble(namespace, Component::Rules),
+        trouble: pods.iter().find_map(|pod| trouble(pod)),
         has_spoken: observed.is_some() && observed == subject.generation,
         missing: context.secrets.missing(namespace, &names),
     }
@@ -73,12 +76,14 @@ fn dereference(context: &Context, rule: &AlertRule, subject: &Subject) -> Facts 
 
 /// What the operator has to say of a rule. Of whether it is ready it speaks only while its worker does not.
 fn judge(facts: &Facts) -> Verdict {
-    let wrong = secret_not_found(&facts.missing).or_else(|| facts.trouble.clone().filter(|_| !facts.is_there));
+    let trouble = facts.trouble.clone().filter(|_| !facts.is_there);
+    let wrong = secret_not_found(&facts.missing).or_else(|| facts.refused.clone()).or(trouble);
     let degraded = match &wrong {
         Some(why) => (true, why.clone()),
         None => (false, Why::new(AS_EXPECTED, "nothing is wrong")),
     };
-    let progressing = match (facts.is_there, facts.has_spoken, &facts.trouble) {
+    let obstacle = facts.refused.as_ref().or(facts.trouble.as_ref());
+    let progressing = match (facts.is_there, facts.has_spoken, obstacle) {
         (true, true, _) => (false, Why::new("Loaded", "the rules worker has loaded this version")),
         (true, false, _) => (true, Why::new("NotLoaded", "the rules worker has not said anything of this version yet")),
         (false, _, Some(why)) => (false, why.clone()),
@@ -112,7 +117,7 @@ mod tests {
     ) {
         let trouble = trouble.map(|reason| Why::new(reason, "because"));
         let missing = missing.iter().map(|name| (*name).to_owned()).collect();
-        let verdict = judge(&Facts { is_there, trouble, has_spoken, missing });
+        let verdict = judge(&Facts { is_there, refused: None, trouble, has_spoken, missing });
         let say = |(status, why): &(bool, Why)| format!("{} {}", if *status { "True" } else { "False" }, why.reason);
         let first = verdict.ready.as_ref().map_or_else(|| "-".to_owned(), say);
         let said = [first, say(&verdict.progressing), say(&verdict.degraded)];

@@ -6,7 +6,6 @@ use taffrail_crds::{Dashboard, LogPipeline, Receiver};
 
 use super::*;
 use crate::config::Config;
-use crate::secrets;
 
 fn config() -> Config {
     Config::new("taffrail-system", "operator-1", "ghcr.io/taffrail/taffrail:1.0.0")
@@ -95,7 +94,7 @@ spec:
 #[case::template("template", TEMPLATE, false)]
 fn ingestion(#[case] name: &str, #[case] object: &str, #[case] monitors: bool) {
     let pipeline: LogPipeline = read(object);
-    let names: Vec<_> = secrets::of_pipeline(&pipeline.spec).into_iter().collect();
+    let names: Vec<_> = pipeline.spec.secret_names().into_iter().collect();
     let config = config();
     let around =
         crate::resources::ingestion::Surroundings { config: &config, secrets: &names, secrets_hash: "hash", monitors };

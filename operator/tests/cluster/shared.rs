@@ -202,13 +202,22 @@ async fn the_volume_of_the_metrics_grows() {
     operator.stop().await;
 
     config.metrics_volume_size = taffrail_crds::ByteSize(20 << 30);
-    let operator = start(config, scratch.client.clone());
+    let operator = start(config.clone(), scratch.client.clone());
     scratch
         .wait_for("v1", kind, "taffrail-metrics", |it| it["spec"]["resources"]["requests"]["storage"] == "20Gi")
         .await;
     let after = scratch.get(APPS, "StatefulSet", "taffrail-metrics").await.unwrap();
     assert_eq!(after["metadata"]["uid"], before["metadata"]["uid"]);
     assert_eq!(after["metadata"]["generation"], before["metadata"]["generation"], "no pod was started anew for it");
+    operator.stop().await;
+
+    // It can't get smaller: that is said, and keeps nothing else from being applied.
+    config.metrics_volume_size = taffrail_crds::ByteSize(5 << 30);
+    config.image = "taffrail:new".to_owned();
+    let operator = start(config, scratch.client.clone());
+    scratch.wait_for_condition("AlertRule", "errors", "Degraded", "True Refused").await;
+    let is_new = |it: &Value| it["spec"]["template"]["spec"]["containers"][0]["image"] == "taffrail:new";
+    scratch.wait_for(APPS, "StatefulSet", "taffrail-metrics", is_new).await;
     operator.stop().await;
     volumes.delete(&class, &DeleteParams::default()).await.unwrap();
     classes.delete(&class, &DeleteParams::default()).await.unwrap();
