@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use taffrail_ingestion::{DeltaBatch, DeltaKind, MetricsSink, PushError};
-use taffrail_metrics::{Delta, Kind, Origin, Store};
+use taffrail_metrics::{Delta, Kind, Origin, Store, StoreError};
 
 /// The metrics store, as ingestion sees it.
 pub(crate) struct LocalMetrics(pub(crate) Store);
@@ -27,10 +27,11 @@ impl MetricsSink for LocalMetrics {
                 value: delta.value,
             })
             .collect();
-        let pushed = self
-            .0
-            .push(&taffrail_metrics::DeltaBatch { origin, samples })
-            .map_err(|error| PushError::Unavailable(error.to_string()))?;
+        let pushed = self.0.push(&taffrail_metrics::DeltaBatch { origin, samples }).map_err(|error| match error {
+            StoreError::Overlap { counted, .. } => PushError::Overlap(counted),
+            StoreError::Invalid(reason) => PushError::Refused(reason),
+            other => PushError::Unavailable(other.to_string()),
+        })?;
         if let Some((_, reason)) = pushed.reasons.first() {
             tracing::warn!(refused = pushed.refused, %reason, "the metrics store refused samples derived from logs");
         }

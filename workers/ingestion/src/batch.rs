@@ -7,7 +7,7 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 use taffrail_crds::{Format, LogPipelineSpec};
 use taffrail_logstore::{DeadLetter, LogEntry, Provenance, Record};
 
-use crate::decode::canonical::{self, Picked, Wanted};
+use crate::decode::canonical::{self, Wanted};
 use crate::decode::{self, Mapped};
 use crate::derive::Deriver;
 use crate::lane::{Lane, Ledger, Mark, Resolved};
@@ -245,10 +245,14 @@ impl Batcher {
         let text = decode::text(&raw.payload)?;
         let arrived = raw.mark.timestamp;
         let deltas = self.deriver.as_mut().zip(deltas);
+        // Offsets are not negative.
+        let offset = u64::try_from(raw.mark.offset).unwrap_or_default();
         if self.format == Format::Json && self.transform.is_none() {
             let wanted = deltas.as_ref().map_or(NOTHING, |(deriver, _)| deriver.wanted());
             if let Some(canonical) = canonical::read(text, wanted) {
-                derive(deltas, &canonical.picked, canonical.millis);
+                if let Some((deriver, deltas)) = deltas {
+                    deriver.derive(&canonical.picked, canonical.millis, offset, deltas);
+                }
                 return Ok(Made::Log { millis: canonical.millis, source: raw.payload.clone() });
             }
         }
@@ -265,15 +269,9 @@ impl Batcher {
         let Mapped { entry, millis } = log;
         if let Some((deriver, deltas)) = deltas {
             let picked = canonical::pick(&entry, deriver.wanted());
-            deriver.derive(&picked, millis, deltas);
+            deriver.derive(&picked, millis, offset, deltas);
         }
         Ok(Made::Log { millis, source: write(&mut self.buffer, &entry)? })
-    }
-}
-
-fn derive(deltas: Option<(&mut Deriver, &mut Vec<Delta>)>, picked: &Picked<'_>, millis: i64) {
-    if let Some((deriver, deltas)) = deltas {
-        deriver.derive(picked, millis, deltas);
     }
 }
 

@@ -29,6 +29,8 @@ pub struct Delta {
     pub timestamp: i64,
     /// The increment, value or observation.
     pub value: f64,
+    /// The offset of the record that it was made of.
+    pub offset: u64,
 }
 
 /// From which records of which source deltas were made.
@@ -53,9 +55,22 @@ pub struct DeltaBatch {
     pub deltas: Vec<Delta>,
 }
 
+impl DeltaBatch {
+    /// Leaves out what was made of records before an offset of its source.
+    pub(crate) fn skip_to(&mut self, offset: u64) {
+        if let Some(origin) = &mut self.origin {
+            origin.first = offset.clamp(origin.first, origin.next);
+            self.deltas.retain(|delta| delta.offset >= offset);
+        }
+    }
+}
+
 /// Why deltas were not counted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PushError {
+    /// A part of the batch was counted before: by another worker, say, that had these records until lately.
+    #[error("the metrics before offset {0} are counted already")]
+    Overlap(u64),
     /// The store can't be reached or is full; the same batch can be pushed again.
     #[error("the metrics store does not take metrics: {0}")]
     Unavailable(String),

@@ -87,8 +87,8 @@ impl Deriver {
         &self.wanted
     }
 
-    /// Adds what one log means for the metrics.
-    pub(crate) fn derive(&mut self, picked: &Picked<'_>, millis: i64, deltas: &mut Vec<Delta>) {
+    /// Adds what one log, of the record at an offset, means for the metrics.
+    pub(crate) fn derive(&mut self, picked: &Picked<'_>, millis: i64, offset: u64, deltas: &mut Vec<Delta>) {
         for metric in &mut self.metrics {
             if !metric.tests.iter().all(|test| test.is.holds(picked[test.of].as_ref())) {
                 continue;
@@ -105,7 +105,8 @@ impl Deriver {
             if Arc::ptr_eq(&labels, &metric.overflow) {
                 self.overflowed += 1;
             }
-            deltas.push(Delta { metric: metric.name.clone(), kind: metric.kind, labels, timestamp: millis, value });
+            let (metric, kind) = (metric.name.clone(), metric.kind);
+            deltas.push(Delta { metric, kind, labels, timestamp: millis, value, offset });
         }
     }
 }

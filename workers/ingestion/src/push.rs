@@ -27,11 +27,17 @@ pub(crate) async fn push_all(mut jobs: mpsc::Receiver<Job>, metrics: Arc<dyn Met
     }
 }
 
-async fn push(batch: DeltaBatch, metrics: &dyn MetricsSink, health: &Health) {
+async fn push(mut batch: DeltaBatch, metrics: &dyn MetricsSink, health: &Health) {
     let mut pause = Pause::new();
     loop {
         match metrics.push(batch.clone()).await {
             Ok(()) => return health.recover(Part::Metrics),
+            Err(PushError::Overlap(counted)) => {
+                batch.skip_to(counted);
+                if batch.origin.as_ref().is_some_and(|origin| origin.first >= origin.next) {
+                    return health.recover(Part::Metrics);
+                }
+            }
             Err(PushError::Refused(reason)) => {
                 tracing::error!(
                     reason,
@@ -68,5 +74,39 @@ pub(crate) async fn counted(lane: &Lane, metrics: &dyn MetricsSink, health: &Hea
                 pause.wait().await;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::testing::MemoryMetrics;
+    use crate::{Delta, DeltaKind, Origin};
+
+    #[tokio::test]
+    async fn what_another_worker_has_counted_is_left_out() {
+        let metrics = Arc::new(MemoryMetrics::default());
+        let batch = |range: std::ops::Range<u64>| DeltaBatch {
+            origin: Some(Origin { source: "a".to_owned(), first: range.start, next: range.end }),
+            deltas: range
+                .map(|offset| Delta {
+                    metric: "errors".into(),
+                    kind: DeltaKind::Counter,
+                    labels: Arc::default(),
+                    timestamp: 0,
+                    value: 1.0,
+                    offset,
+                })
+                .collect(),
+        };
+        let health = Health::new("default/shop".to_owned());
+        for range in [0..10, 4..16, 2..12, 16..20] {
+            push(batch(range), &*metrics, &health).await;
+        }
+        let offsets: Vec<u64> =
+            metrics.batches.lock().iter().flat_map(|batch| batch.deltas.iter().map(|delta| delta.offset)).collect();
+        assert_eq!(offsets, (0..20).collect::<Vec<_>>());
     }
 }

@@ -38,6 +38,11 @@ impl RemoteMetrics {
             return Ok(response);
         }
         let text = response.text().await.unwrap_or_default();
+        if status == StatusCode::CONFLICT
+            && let Ok(Counted { counted: Some(counted) }) = serde_json::from_str(&text)
+        {
+            return Err(PushError::Overlap(counted));
+        }
         let message = format!("{} answered {status}: {}", self.address, text.trim());
         // Anything else may be a proxy on the way, or a worker that is about to start.
         let is_final = matches!(
@@ -106,6 +111,7 @@ mod tests {
             labels: labels.clone(),
             timestamp,
             value,
+            offset: 3,
         };
         let origin = Some(crate::Origin { source: "s".into(), first: 3, next: 6 });
         let batch = DeltaBatch { origin, deltas: vec![delta(&api, 1, 1.0), delta(&web, 2, 1.0), delta(&api, 3, 2.5)] };

@@ -148,7 +148,9 @@ impl MetricsSink for MemoryMetrics {
         if let Some(origin) = &batch.origin {
             let mut counted = self.counted.lock();
             let before = counted.entry(origin.source.clone()).or_default();
-            assert!(origin.first >= *before, "{origin:?} after {before}");
+            if origin.first < *before {
+                return Err(PushError::Overlap(*before));
+            }
             *before = origin.next;
         }
         self.batches.lock().push(batch);

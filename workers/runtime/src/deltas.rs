@@ -1,7 +1,7 @@
 //! Derived metrics on their way from an ingestion worker to the metrics worker: the form that both agree on.
 //!
-//! `POST` [`PATH`] counts a [`Message`]; the answer is 200, or 4xx for one that will never be counted, or 5xx for one that
-//! may be sent again. `GET` [`PATH`]`?source=…` answers with a [`Counted`].
+//! `POST` [`PATH`] counts a [`Message`]; the answer is 200, or 409 with a [`Counted`] where a part of it was counted before,
+//! or another 4xx for one that will never be counted, or 5xx for one that may be sent again. `GET` [`PATH`]`?source=…` answers with a [`Counted`].
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

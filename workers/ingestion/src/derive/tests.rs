@@ -24,7 +24,7 @@ fn log(level: &str, service: &str, fields: Value) -> LogEntry {
 fn derive(deriver: &mut Deriver, log: &LogEntry) -> Vec<Delta> {
     let mut deltas = Vec::new();
     let picked = pick(log, deriver.wanted());
-    deriver.derive(&picked, 42, &mut deltas);
+    deriver.derive(&picked, 42, 7, &mut deltas);
     deltas
 }
 

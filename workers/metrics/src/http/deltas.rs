@@ -5,6 +5,8 @@ use std::sync::Arc;
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
 use serde_json::Value;
 use taffrail_runtime::deltas::{Counted, Kind as Type, Message, Series};
 
@@ -17,18 +19,23 @@ pub(super) async fn counted(State(app): State<App>, params: Params) -> Result<Js
     Ok(Json(Counted { counted: app.store.counted(params.required("source")?) }))
 }
 
-pub(super) async fn push(State(app): State<App>, body: Bytes) -> Result<Json<Value>, ApiError> {
+pub(super) async fn push(State(app): State<App>, body: Bytes) -> Result<Response, ApiError> {
     let store = app.store;
     let work = move || {
         let message = serde_json::from_slice(&body).map_err(|error| ApiError::bad(format!("no deltas: {error}")))?;
-        let pushed = store.push(&batch(message)?).map_err(|error| match error {
-            StoreError::Invalid(message) => ApiError::bad(message),
-            other => ApiError::internal(other.to_string()),
-        })?;
+        let pushed = match store.push(&batch(message)?) {
+            Ok(pushed) => pushed,
+            Err(StoreError::Overlap { counted, .. }) => {
+                let counted = Json(Counted { counted: Some(counted) });
+                return Ok((StatusCode::CONFLICT, counted).into_response());
+            }
+            Err(StoreError::Invalid(message)) => return Err(ApiError::bad(message)),
+            Err(other) => return Err(ApiError::internal(other.to_string())),
+        };
         if let Some((_, reason)) = pushed.reasons.first() {
             tracing::warn!(refused = pushed.refused, %reason, "refused samples derived from logs");
         }
-        Ok(success(Value::Null))
+        Ok(success(Value::Null).into_response())
     };
     let done = tokio::task::spawn_blocking(work).await;
     done.unwrap_or_else(|error| Err(ApiError::internal(format!("storing the samples broke off: {error}"))))
