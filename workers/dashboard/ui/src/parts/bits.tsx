@@ -107,7 +107,7 @@ export function Problems({ problems, of }: { problems: Problem[]; of: string }):
     <section class="problems" role="alert" aria-label="Load errors">
       <h2>
         <Icon name="warn" />
-        {problems.length === 1 ? "One object could not be loaded" : `${problems.length} objects could not be loaded`}
+        {problems.length === 1 ? "An object file has a problem" : `Object files have ${problems.length} problems`}
       </h2>
       <p class="dim">Correct the file and save it: it is read again at once. All other {of} go on.</p>
       <ul>
