@@ -32,6 +32,7 @@ pub use config::{Config, LeaseTimes};
 pub use kube::Client;
 pub use lease::LEASE;
 pub use operator::{ConnectError, Operator, connect};
+pub use status::REASONS;
 pub use telemetry::OperatorMetrics;
 
 /// The name by which the operator applies fields.

@@ -10,6 +10,29 @@ pub(crate) const PROGRESSING: &str = "Progressing";
 /// `Degraded`: something is wrong that does not pass by itself.
 pub(crate) const DEGRADED: &str = "Degraded";
 
+/// The reasons that the operator gives, and what each means. Workers give others of their own, which it passes on.
+pub const REASONS: [(&str, &str); 19] = [
+    (AS_EXPECTED, "nothing is wrong"),
+    ("Running", "as many workers as are wanted have loaded this version"),
+    ("RollingOut", "workers of this version are starting, or those of the version before are stopping"),
+    ("ScaledToZero", "no worker is wanted"),
+    ("Loaded", "the worker has loaded this version"),
+    ("NotLoaded", "the worker has not said anything of this version yet"),
+    ("WorkerNotReady", "the worker is about to start"),
+    ("SecretNotFound", "a Secret that the object names is not there"),
+    ("InvalidSpec", "the object can't be read, or asks for what a cluster can't do"),
+    ("InvalidName", "the object's name is too long, or no name for its workers"),
+    ("InvalidTemplate", "the pod template does not fit over what is rendered"),
+    ("NameTaken", "somebody else's object has the name of one that is needed"),
+    ("Forbidden", "the API server does not allow it: a right, a quota or a policy is in the way"),
+    ("Refused", "the API server does not take it"),
+    ("Unschedulable", "a pod finds no node"),
+    ("CrashLooping", "a container ends again and again"),
+    ("ImagePullFailed", "an image can't be pulled"),
+    ("ContainerFailed", "a container can't be made"),
+    ("Unknown", "the worker gives a reason that is none"),
+];
+
 /// The reason of a condition about which there is nothing to say.
 pub(crate) const AS_EXPECTED: &str = "AsExpected";
 /// What the API server takes as a message.
@@ -160,5 +183,33 @@ mod tests {
         let verdict = Verdict::degraded(Why::new("X", "ü".repeat(5_000)));
         let message = &verdict.conditions(&[], None, at(1))[0].message;
         assert!(message.len() <= LONGEST_MESSAGE && message.ends_with('…'), "{}", message.len());
+    }
+
+    /// Every reason that is written out in the sources, so that the list, and the documentation, have it.
+    #[test]
+    fn the_list_of_reasons_is_complete() {
+        let mut folders = vec![std::path::PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("src")];
+        let mut found = 0;
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).expect("sources").flatten() {
+                let path = entry.path();
+                if path.is_dir() {
+                    folders.push(path);
+                    continue;
+                }
+                let text = std::fs::read_to_string(&path).unwrap_or_default();
+                // What tests make up is of no interest.
+                let text = text.split("#[cfg(test)]").next().unwrap_or_default();
+                for part in text.split("Why::new(").skip(1) {
+                    let Some(reason) = part.trim_start().strip_prefix('"').and_then(|rest| rest.split('"').next())
+                    else {
+                        continue;
+                    };
+                    assert!(REASONS.iter().any(|(known, _)| *known == reason), "{reason} in {}", path.display());
+                    found += 1;
+                }
+            }
+        }
+        assert!(found > 10, "{found}");
     }
 }

@@ -23,8 +23,8 @@ pub(crate) fn judge(component: Component, wanted: usize, replicas: &[Replica]) -
     let well = current.iter().filter(|replica| matches!(replica.says, Some((true, _)))).count();
     let counted = format!("{well} of {wanted} {} workers have loaded this version", component.name());
     let broken = current.iter().find_map(|replica| match &replica.says {
-        Some((false, why)) => Some(why),
-        _ => replica.trouble.as_ref(),
+        Some((well, why)) => (!well).then_some(why),
+        None => replica.trouble.as_ref(),
     });
     if let Some(why) = broken {
         return Verdict::degraded(Why::new(why.reason.clone(), format!("{}; {counted}", why.message)));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use k8s_openapi::api::core::v1::{Namespace, Pod};
+use k8s_openapi::api::core::v1::{Namespace, Pod, PodCondition, PodStatus};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{
     Api, ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams, PostParams,
@@ -22,7 +22,7 @@ use tokio::sync::OnceCell;
 use tokio::task::{JoinHandle, JoinSet};
 
 /// How long anything may take that is waited for. The machine may be busy.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 pub const TAFFRAIL: &str = "taffrail.dev/v1alpha1";
 
@@ -187,10 +187,10 @@ impl Scratch {
     }
 
     /// Kind, name and version of every object that an operator of this namespace may write, but for the Lease and
-    /// others' Events.
+    /// others' Events. Pods it never writes.
     pub async fn versions(&self) -> Vec<String> {
         let mut all = Vec::new();
-        for (api_version, kind) in WRITTEN {
+        for (api_version, kind) in WRITTEN.into_iter().filter(|(_, kind)| *kind != "Pod") {
             for object in self.api(api_version, kind).list(&ListParams::default()).await.unwrap() {
                 if kind == "Event" && object.data["reportingComponent"] != taffrail_operator::FIELD_MANAGER {
                     continue;
@@ -203,7 +203,7 @@ impl Scratch {
         all
     }
 
-    /// Names of everything the operator has made here, pods and Events aside.
+    /// Names of everything the operator has made here, and of its pods.
     pub async fn made(&self) -> Vec<String> {
         let params = ListParams::default().labels("app.kubernetes.io/managed-by=taffrail-operator");
         let mut all = Vec::new();
@@ -274,26 +274,35 @@ pub fn message(object: &Value, condition: &str) -> String {
     found["message"].as_str().unwrap_or_default().to_owned()
 }
 
-/// Says of every pod that it runs and is ready, as a kubelet would, and lets those go that are deleted.
+/// Says of every pod that it runs and is ready, as a kubelet would, whatever the scheduler says, which has no node; and
+/// lets those go that are deleted.
 async fn kubelet(pods: Api<Pod>) {
     let now = jiff::Timestamp::now().to_string();
     let status = json!({"status": {
         "phase": "Running",
         "podIP": "127.0.0.1",
         "podIPs": [{"ip": "127.0.0.1"}],
-        "conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": now, "lastProbeTime": null}],
+        "conditions": [
+            {"type": "PodScheduled", "status": "True", "lastTransitionTime": now, "lastProbeTime": null},
+            {"type": "Ready", "status": "True", "lastTransitionTime": now, "lastProbeTime": null},
+        ],
     }});
     loop {
         for pod in pods.list(&ListParams::default()).await.map(|list| list.items).unwrap_or_default() {
             let name = pod.metadata.name.unwrap_or_default();
             if pod.metadata.deletion_timestamp.is_some() {
                 let _ = pods.delete(&name, &DeleteParams::default().grace_period(0)).await;
-            } else if pod.status.and_then(|status| status.pod_ip).is_none() {
+            } else if !is_said_to_run(&pod.status.unwrap_or_default()) {
                 let _ = pods.patch_status(&name, &PatchParams::default(), &Patch::Merge(&status)).await;
             }
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
+}
+
+fn is_said_to_run(status: &PodStatus) -> bool {
+    let is_not_scheduled = |condition: &PodCondition| condition.type_ == "PodScheduled" && condition.status == "False";
+    status.pod_ip.is_some() && !status.conditions.iter().flatten().any(is_not_scheduled)
 }
 
 /// The status endpoint of all workers of a test.
