@@ -3,26 +3,42 @@
 use anyhow::Result;
 use clap::ValueEnum;
 
-use crate::{place, process};
+use crate::cluster::{self, Cluster, Form};
+use crate::place::{self, Scratch};
+use crate::process;
 
 /// What can be measured.
-#[derive(Debug, Clone, Copy, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Bench {
     /// The whole process: how quickly it is up and stops, the first alert, what it takes while idle
     Standalone,
+    /// The embedded log store: how quick writing and searching are
+    Logs,
     /// The time series store: how quick it is, and how small
     Metrics,
+    /// The operator: how long it takes for thousands of objects, on a real API server, and what it takes while idle
+    Operator,
 }
 
 /// Builds what is measured, optimised, and prints the figures.
 pub fn run(bench: Bench) -> Result<()> {
     let (package, name) = match bench {
         Bench::Standalone => ("taffrail-tests", "standalone"),
+        Bench::Logs => ("taffrail-logstore", "embedded"),
         Bench::Metrics => ("taffrail-metrics", "store"),
+        Bench::Operator => ("taffrail-operator", "converge"),
     };
-    if matches!(bench, Bench::Standalone) {
+    let mut measure = place::cargo()?;
+    measure.args(["bench", "--locked", "--package", package, "--bench", name]);
+    if bench == Bench::Standalone {
         // It starts the program, which is no dependency of its own.
         process::run(place::cargo()?.args(["build", "--release", "--locked", "--package", "taffrail"]))?;
     }
-    process::run(place::cargo()?.args(["bench", "--locked", "--package", package, "--bench", name]))
+    let cluster = if bench == Bench::Operator {
+        cluster::install(Form::ControlPlane)?;
+        Some(Cluster::start(Scratch::new()?, Form::ControlPlane)?)
+    } else {
+        None
+    };
+    process::run(measure.envs(cluster.iter().flat_map(Cluster::exports)))
 }
