@@ -1,5 +1,6 @@
 //! `taffrail dashboard`: the REST API and the page of a namespace.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -9,7 +10,7 @@ use anyhow::{Context, ensure};
 use reqwest::Url;
 use taffrail_dashboard::Config;
 use taffrail_query::RemoteEngine;
-use taffrail_runtime::{Board, Kind, SecretFiles, Telemetry, http, start_logging, stop_signal};
+use taffrail_runtime::{Board, Kind, Object, SecretFiles, Telemetry, http, start_logging, stop_signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::objects;
@@ -25,7 +26,8 @@ pub(crate) struct Args {
     /// Address of the metrics worker
     #[arg(long, env = "TAFFRAIL_METRICS_URL", default_value = "http://127.0.0.1:9090")]
     metrics: Url,
-    /// Folder of secrets: a folder for each, a file for each of its keys. The values of `taffrail-dashboard` are API keys
+    /// Folder of secrets: a folder for each, a file for each of its keys. The values of `taffrail-dashboard`, and of those
+    /// that dashboards name, are API keys
     #[arg(long)]
     secrets: Option<PathBuf>,
     /// Address of the page and the REST API
@@ -34,15 +36,22 @@ pub(crate) struct Args {
     /// Address of health, own metrics and status
     #[arg(long, default_value = "127.0.0.1:9092")]
     telemetry_listen: SocketAddr,
+    #[command(flatten)]
+    access: Access,
+}
+
+/// Who may ask the REST API, and from where.
+#[derive(clap::Args)]
+pub(crate) struct Access {
     /// API key that the REST API asks for; may be given several times
     #[arg(long, env = "TAFFRAIL_API_KEY", hide_env_values = true, value_delimiter = ',')]
-    api_key: Vec<String>,
+    pub(crate) api_key: Vec<String>,
     /// Origin of a page that may ask the REST API from a browser; `*` is any
     #[arg(long)]
-    cors_origin: Vec<String>,
+    pub(crate) cors_origin: Vec<String>,
     /// Path under which a proxy shows the page
     #[arg(long, default_value = "/")]
-    base_path: String,
+    pub(crate) base_path: String,
 }
 
 #[tokio::main]
@@ -65,12 +74,14 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         _ = stop_signal() => return Ok(ExitCode::SUCCESS),
     };
     let namespace = cluster.as_ref().map_or(taffrail_crds::DEFAULT_NAMESPACE, |cluster| cluster.namespace()).to_owned();
-    let mut api_keys = args.api_key;
+    let mut api_keys = args.access.api_key;
     if let Some(folder) = args.secrets {
         let mut secrets = SecretFiles::new(folder.clone(), namespace.clone(), board.clone());
         secrets.load();
-        let keys = board.secret(&namespace, KEYS).unwrap_or_default();
-        api_keys.extend(keys.into_values().filter_map(|key| String::from_utf8(key).ok()));
+        for name in key_secrets(&board) {
+            let keys = board.secret(&namespace, &name).unwrap_or_default();
+            api_keys.extend(keys.into_values().filter_map(|key| String::from_utf8(key).ok()));
+        }
         let place = folder.join(KEYS);
         // Open to everybody is never what a missing file means.
         ensure!(!api_keys.is_empty(), "no API key: {} holds none, and no --api-key is given", place.display());
@@ -84,8 +95,8 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         engine: Arc::new(RemoteEngine::new(args.metrics)?),
         stores: Arc::new(move || searched.all()),
         api_keys,
-        cors_origins: args.cors_origin,
-        base_path: args.base_path,
+        cors_origins: args.access.cors_origin,
+        base_path: args.access.base_path,
     });
     let page = tokio::spawn(http::serve(page, router, stop.clone()));
     loaded.cancel();
@@ -94,4 +105,15 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     stop.cancel();
     let _ = tokio::join!(page, telemetry_server);
     Ok(ExitCode::SUCCESS)
+}
+
+/// The secrets whose values are API keys: the namespace's, and those that dashboards name.
+fn key_secrets(board: &Board) -> BTreeSet<String> {
+    let mut names = BTreeSet::from([KEYS.to_owned()]);
+    for entry in board.list(Kind::Dashboard) {
+        if let Object::Dashboard(dashboard) = entry.object {
+            names.extend(dashboard.spec.access.as_ref().map(|access| access.api_key_secret_name.clone()));
+        }
+    }
+    names
 }

@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::classic::Classic;
 use self::metrics::LocalMetrics;
+use crate::dashboard::Access;
 use crate::pipelines::{self, Pipelines};
 use crate::stores::Stores;
 
@@ -53,15 +54,8 @@ pub(crate) struct Args {
     /// Address of the http source
     #[arg(long, default_value = "127.0.0.1:8081")]
     http_listen: SocketAddr,
-    /// API key that the REST API asks for; may be given several times
-    #[arg(long, env = "TAFFRAIL_API_KEY", hide_env_values = true, value_delimiter = ',')]
-    api_key: Vec<String>,
-    /// Origin of a page that may ask the REST API from a browser; `*` is any
-    #[arg(long)]
-    cors_origin: Vec<String>,
-    /// Path under which a proxy shows the page
-    #[arg(long, default_value = "/")]
-    base_path: String,
+    #[command(flatten)]
+    access: Access,
 }
 
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
@@ -118,9 +112,9 @@ async fn serve(args: Args) -> anyhow::Result<ExitCode> {
         board: board.clone(),
         engine,
         stores: Arc::new(move || stores.all()),
-        api_keys: args.api_key,
-        cors_origins: args.cors_origin,
-        base_path: args.base_path,
+        api_keys: args.access.api_key,
+        cors_origins: args.access.cors_origin,
+        base_path: args.access.base_path,
     });
     let health = || http::health_routes(|| Ok(()));
     let page = tokio::spawn(http::serve(listener, page.merge(health()), stop.clone()));

@@ -52,7 +52,11 @@ async fn an_alert_fires_within_a_minute_resolves_and_outlives_a_restart() {
     let took = taffrail.stop("INT").await.unwrap();
     assert!(took < Duration::from_secs(2), "{took:?}");
     let taffrail = Taffrail::start(Options::new(&data, [&objects])).await.unwrap();
-    assert!(total(&taffrail).await >= logs);
+    eventually(Duration::from_secs(10), || async {
+        let found = total(&taffrail).await;
+        if found >= logs { Ok(()) } else { Err(format!("{found} of {logs} logs")) }
+    })
+    .await;
     let again = taffrail.rule("payment-errors").await.unwrap();
     assert_eq!(&again["status"]["alerts"][0]["firedAt"], fired, "{again}");
     let sum = taffrail.ask("metrics/query?query=sum+request_count&duration=1h").await.unwrap();
