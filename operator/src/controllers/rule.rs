@@ -80,7 +80,7 @@ fn judge(facts: &Facts) -> Verdict {
     let wrong = secret_not_found(&facts.missing).or_else(|| facts.refused.clone()).or(trouble);
     let degraded = match &wrong {
         Some(why) => (true, why.clone()),
-        None => (false, Why::new(AS_EXPECTED, "nothing is wrong")),
+        None => (false, Why::new(AS_EXPECTED, "nothing is wrong with its worker and its secrets")),
     };
     let obstacle = facts.refused.as_ref().or(facts.trouble.as_ref());
     let progressing = match (facts.is_there, facts.has_spoken, obstacle) {
