@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -67,11 +68,11 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let routes = http::worker_routes(board.clone(), telemetry, ready);
     let telemetry_server = tokio::spawn(http::serve(telemetry_listener, routes, stop.clone()));
 
-    let signal = tokio::spawn(stop_signal());
+    let mut signal = pin!(stop_signal());
     let kinds = [Kind::LogPipeline, Kind::AlertRule, Kind::Dashboard];
     let cluster = tokio::select! {
         cluster = objects::load(args.source, &kinds, &board, &stop) => cluster?,
-        _ = stop_signal() => return Ok(ExitCode::SUCCESS),
+        _ = &mut signal => return Ok(ExitCode::SUCCESS),
     };
     let namespace = cluster.as_ref().map_or(taffrail_crds::DEFAULT_NAMESPACE, |cluster| cluster.namespace()).to_owned();
     let mut api_keys = args.access.api_key;
@@ -100,7 +101,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     });
     let page = tokio::spawn(http::serve(page, router, stop.clone()));
     loaded.cancel();
-    let signal = signal.await?.context("can't wait for signals")?;
+    let signal = signal.await.context("can't wait for signals")?;
     tracing::info!(signal, "stopping");
     stop.cancel();
     let _ = tokio::join!(page, telemetry_server);
@@ -112,7 +113,7 @@ fn key_secrets(board: &Board) -> BTreeSet<String> {
     let mut names = BTreeSet::from([KEYS.to_owned()]);
     for entry in board.list(Kind::Dashboard) {
         if let Object::Dashboard(dashboard) = entry.object {
-            names.extend(dashboard.spec.access.as_ref().map(|access| access.api_key_secret_name.clone()));
+            names.extend(dashboard.spec.secret_names());
         }
     }
     names

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, bail};
 use reqwest::Url;
 use taffrail_crds::{Object, manifest};
 use taffrail_ingestion::{IngestionMetrics, RemoteMetrics};
@@ -44,11 +44,10 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let key = pipeline.key();
     let listener = http::bind(args.listen, "worker's health and metrics", "--listen").await?;
     let (board, stop, telemetry) = (Board::new(), CancellationToken::new(), Telemetry::default());
-    let mut tasks = Vec::new();
     if let Some(folder) = args.secrets {
         let mut secrets = SecretFiles::new(folder, key.namespace.clone(), board.clone());
         secrets.load();
-        tasks.push(tokio::spawn(secrets.watch(stop.clone())));
+        tokio::spawn(secrets.watch(stop.clone()));
     }
     board.apply_counted(pipeline);
     let pipelines = Pipelines {
@@ -76,9 +75,6 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let _ = pipelines.await;
     serving.cancel();
     let _ = server.await;
-    for task in tasks {
-        let _ = task.await;
-    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -86,12 +82,13 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
 fn read(path: &Path) -> anyhow::Result<Object> {
     let text = std::fs::read_to_string(path).with_context(|| format!("can't read {}", path.display()))?;
     let parsed = manifest::parse(&text);
-    if let Some(problem) = parsed.problems.first() {
-        bail!("{}:{}:{}: {}: {}", path.display(), problem.line, problem.column, problem.path, problem.message);
+    if !parsed.problems.is_empty() {
+        let lines: Vec<String> = parsed.problems.iter().map(|problem| crate::check::line(path, problem)).collect();
+        bail!("the pipeline can't be used:\n{}", lines.join("\n"));
     }
     let mut objects = parsed.objects.into_iter().map(|located| located.object);
-    let (first, second) = (objects.next(), objects.next());
-    let one = first.filter(|object| second.is_none() && matches!(object, Object::LogPipeline(_)));
-    ensure!(one.is_some(), "{} must hold one LogPipeline and nothing else", path.display());
-    one.context("no pipeline")
+    match (objects.next(), objects.next()) {
+        (Some(object @ Object::LogPipeline(_)), None) => Ok(object),
+        _ => bail!("{} must hold one LogPipeline and nothing else", path.display()),
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::{AlertRuleSpec, LogPipelineSpec, Receiver, Sink, Source};
+use crate::{AlertRuleSpec, DashboardSpec, LogPipelineSpec, Receiver, Sink, Source};
 
 impl Source {
     /// Names of the secrets that reaching the source needs.
@@ -55,6 +55,14 @@ impl AlertRuleSpec {
     #[must_use]
     pub fn secret_names(&self) -> BTreeSet<String> {
         self.notify.iter().filter_map(Receiver::secret_name).map(str::to_owned).collect()
+    }
+}
+
+impl DashboardSpec {
+    /// Names of all secrets that guard the dashboard.
+    #[must_use]
+    pub fn secret_names(&self) -> BTreeSet<String> {
+        self.access.iter().map(|access| access.api_key_secret_name.clone()).collect()
     }
 }
 

@@ -10,7 +10,7 @@ use kube::Resource;
 use kube::api::Api;
 use kube::core::PartialObjectMeta;
 use parking_lot::Mutex;
-use taffrail_crds::{AlertRuleSpec, DashboardSpec, Receiver, secret_data};
+use taffrail_crds::{AlertRuleSpec, Receiver, secret_data};
 
 use crate::cache::{Cache, Key};
 use crate::context::Context;
@@ -81,9 +81,4 @@ pub(crate) fn of_rule(spec: &AlertRuleSpec, default: &[Receiver]) -> Names {
         return default.iter().filter_map(Receiver::secret_name).map(str::to_owned).collect();
     }
     spec.secret_names()
-}
-
-/// The Secret that guards a dashboard, where it names one.
-pub(crate) fn of_dashboard(spec: &DashboardSpec) -> Names {
-    spec.access.iter().map(|access| access.api_key_secret_name.clone()).collect()
 }

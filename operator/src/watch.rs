@@ -206,7 +206,7 @@ fn secret_changed(context: &Context, namespace: &str, name: &str, is_gone: bool)
     }
     for dashboard in context.dashboards.in_namespace(namespace) {
         let DeserializeGuard(Ok(dashboard)) = dashboard.as_ref() else { continue };
-        if secrets::of_dashboard(&dashboard.spec).contains(name) {
+        if dashboard.spec.secret_names().contains(name) {
             is_shared = true;
             look_at(context, dashboard);
         }

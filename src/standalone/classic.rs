@@ -29,7 +29,7 @@ impl Classic {
     /// With everything that is wrong in it, each with line and column.
     pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
         let config = read(path)?.map_err(|problems| {
-            let lines: Vec<String> = problems.iter().map(|problem| located(path, problem)).collect();
+            let lines: Vec<String> = problems.iter().map(|problem| crate::check::line(path, problem)).collect();
             anyhow::anyhow!("the configuration can't be used:\n{}", lines.join("\n"))
         })?;
         Ok(Self { path: path.to_owned(), config, keys: BTreeSet::new(), stamps: Vec::new() })
@@ -59,7 +59,7 @@ impl Classic {
         let mut problems = Vec::new();
         match read(&self.path) {
             Ok(Ok(config)) => self.config = config,
-            Ok(Err(found)) => problems.extend(found.iter().map(|problem| load_problem(&self.path, problem))),
+            Ok(Err(found)) => problems.extend(found.iter().map(|problem| LoadProblem::new(&self.path, problem))),
             Err(error) => problems.push(unreadable(&self.path, &format!("{error:#}"))),
         }
         let rules_path = self.rules_path();
@@ -75,7 +75,7 @@ impl Classic {
         };
         let converted = objects(&self.config, rules.as_deref());
         if let Some(path) = &rules_path {
-            problems.extend(converted.problems.iter().map(|problem| load_problem(path, problem)));
+            problems.extend(converted.problems.iter().map(|problem| LoadProblem::new(path, problem)));
         }
         let keys: BTreeSet<ObjectKey> = converted.objects.iter().map(taffrail_crds::Object::key).collect();
         for object in converted.objects {
@@ -120,19 +120,6 @@ fn read(path: &Path) -> anyhow::Result<Result<Config, Vec<Problem>>> {
         bail!("{} names no kafka.brokers, and KAFKA_BROKERS is not set", path.display());
     }
     Ok(config)
-}
-
-fn located(path: &Path, problem: &Problem) -> String {
-    let LoadProblem { file, line, column, message } = load_problem(path, problem);
-    format!("{file}:{line}:{column}: {message}")
-}
-
-fn load_problem(path: &Path, problem: &Problem) -> LoadProblem {
-    let message = match problem.path.as_str() {
-        "" => problem.message.clone(),
-        key => format!("{key}: {}", problem.message),
-    };
-    LoadProblem { file: path.display().to_string(), line: problem.line, column: problem.column, message }
 }
 
 fn unreadable(path: &Path, message: &str) -> LoadProblem {

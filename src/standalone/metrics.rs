@@ -1,8 +1,8 @@
 //! Takes derived metrics from ingestion to the metrics store of the same process.
 
 use async_trait::async_trait;
-use taffrail_ingestion::{DeltaBatch, DeltaKind, MetricsSink, PushError};
-use taffrail_metrics::{Delta, Kind, Origin, Store, StoreError};
+use taffrail_ingestion::{DeltaBatch, MetricsSink, PushError};
+use taffrail_metrics::{Delta, Store, StoreError};
 
 /// The metrics store, as ingestion sees it.
 pub(crate) struct LocalMetrics(pub(crate) Store);
@@ -10,24 +10,19 @@ pub(crate) struct LocalMetrics(pub(crate) Store);
 #[async_trait]
 impl MetricsSink for LocalMetrics {
     async fn push(&self, batch: DeltaBatch) -> Result<(), PushError> {
-        let origin =
-            batch.origin.map(|origin| Origin { source: origin.source, first: origin.first, next: origin.next });
         let samples = batch
             .deltas
             .into_iter()
             .map(|delta| Delta {
                 metric: delta.metric,
-                kind: match delta.kind {
-                    DeltaKind::Counter => Kind::Counter,
-                    DeltaKind::Gauge => Kind::Gauge,
-                    DeltaKind::Histogram => Kind::Histogram,
-                },
+                kind: delta.kind.into(),
                 labels: delta.labels,
                 timestamp_ms: delta.timestamp,
                 value: delta.value,
             })
             .collect();
-        let pushed = self.0.push(&taffrail_metrics::DeltaBatch { origin, samples }).map_err(|error| match error {
+        let batch = taffrail_metrics::DeltaBatch { origin: batch.origin, samples };
+        let pushed = self.0.push(&batch).map_err(|error| match error {
             StoreError::Overlap { counted, .. } => PushError::Overlap(counted),
             StoreError::Invalid(reason) => PushError::Refused(reason),
             other => PushError::Unavailable(other.to_string()),

@@ -113,6 +113,14 @@ impl Drop for Process {
     }
 }
 
+/// A port of the loopback address on which nobody listens.
+///
+/// # Errors
+/// When there is none.
+pub fn free_port() -> Result<u16> {
+    Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
 /// A command that starts `taffrail` with nothing to read.
 ///
 /// # Errors

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
-use crate::process::{Process, taffrail};
+use crate::process::{Process, free_port, taffrail};
 
 /// How long the program may take to come up on a busy machine.
 const UP_WITHIN: Duration = Duration::from_secs(30);
@@ -54,14 +54,14 @@ impl Taffrail {
     /// # Errors
     /// When it does not come up; with what it said.
     pub async fn start(options: Options<'_>) -> Result<Self> {
-        let source = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+        let source = format!("127.0.0.1:{}", free_port()?);
         let begun = Instant::now();
         let mut command = taffrail("standalone")?;
         command
             .args(&options.arguments)
             .arg("--data")
             .arg(options.data)
-            .args(["--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0", "--http-listen", &source.to_string()])
+            .args(["--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0", "--http-listen", &source])
             .envs(options.environment)
             .stdin(options.stdin);
         let mut process = Process::start(&mut command, options.data)?;

@@ -15,7 +15,6 @@ use crate::child::{Child, ChildKind};
 use crate::context::Context;
 use crate::error::Error;
 use crate::resources::{Component, Rendered, SHARED, ingress};
-use crate::secrets;
 use crate::status::{Verdict, Why};
 
 /// The longest name of a Dashboard, which is that of its Ingress and a label's value.
@@ -70,7 +69,7 @@ async fn apply(context: &Context, subject: &Subject, objects: &[Rendered]) -> Re
 }
 
 fn verdict(context: &Context, dashboard: &Dashboard, subject: &Subject, pods: &[Arc<Child>]) -> Verdict {
-    let missing = context.secrets.missing(&subject.namespace, &secrets::of_dashboard(&dashboard.spec));
+    let missing = context.secrets.missing(&subject.namespace, &dashboard.spec.secret_names());
     if let Some(why) = secret_not_found(&missing) {
         return Verdict::degraded(why);
     }

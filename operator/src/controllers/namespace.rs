@@ -101,7 +101,7 @@ fn dereference(context: &Context, namespace: &str) -> Needs {
     }
     for dashboard in context.dashboards.in_namespace(namespace) {
         if let DeserializeGuard(Ok(dashboard)) = dashboard.as_ref() {
-            needs.dashboard_secrets.extend(secrets::of_dashboard(&dashboard.spec));
+            needs.dashboard_secrets.extend(dashboard.spec.secret_names());
         }
     }
     needs.dashboard_secrets.insert(Component::Dashboard.shared_name());

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use taffrail_tests::taffrail::{Options, Taffrail};
-use taffrail_tests::{elasticsearch, eventually, kafka};
+use taffrail_tests::{elasticsearch, kafka};
 
-use crate::support::{DAY, PATIENCE, checkout, consumed, day_before, entry, index};
+use crate::support::{DAY, checkout, consumed, day_before, documents, entry, index};
 
 const ENTRIES: usize = 200_000;
 
@@ -15,15 +15,6 @@ async fn start(data: &Path) -> Taffrail {
     let mut options = Options::new(data, ["--config".as_ref(), config.as_os_str()]);
     options.environment = vec![("KAFKA_BROKERS", kafka::address()), ("ELASTICSEARCH_URL", elasticsearch::address())];
     Taffrail::start(options).await.unwrap()
-}
-
-/// Waits until there are so many documents, and gives how many.
-async fn at_least(documents: u64) -> u64 {
-    eventually(PATIENCE, || async {
-        let count = elasticsearch::count("logs-2*").await.map_err(|error| format!("{error:#}"))?;
-        if count >= documents { Ok(count) } else { Err(format!("only {count} of {documents} documents")) }
-    })
-    .await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -56,13 +47,13 @@ async fn entries_of_three_days_arrive_once_through_kills_and_a_stop() {
     let total = ENTRIES as u64;
     for killed_at in [total / 20, total / 5, total * 2 / 5] {
         let taffrail = start(&data).await;
-        at_least(killed_at).await;
+        documents("logs-2*", killed_at).await;
         taffrail.kill().unwrap();
         let count = elasticsearch::count("logs-2*").await.unwrap();
         assert!(count < total, "the process was to be killed on the way, not at the end");
     }
     let taffrail = start(&data).await;
-    at_least(total * 3 / 5).await;
+    documents("logs-2*", total * 3 / 5).await;
     taffrail.stop("TERM").await.unwrap();
     assert!(elasticsearch::count("logs-2*").await.unwrap() < total, "it was to be stopped on the way, not at the end");
     stopped.send(()).unwrap();

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use taffrail_tests::eventually;
 use taffrail_tests::taffrail::Taffrail;
+use taffrail_tests::{elasticsearch, eventually};
 
 /// How long what is bound to happen may take on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(120);
@@ -50,9 +50,18 @@ pub fn pipeline(name: &str, topic: &str, index: &str) -> Value {
             "source": {"kafka": {"brokers": [taffrail_tests::kafka::address()], "topic": topic, "group": topic}},
             "metrics": [{"name": "log_count", "type": "counter", "labels": {"level": "level"}}],
             "batch": {"size": 500, "timeout": "500ms"},
-            "sink": {"elasticsearch": {"urls": [taffrail_tests::elasticsearch::address()], "index": index}},
+            "sink": {"elasticsearch": {"urls": [elasticsearch::address()], "index": index}},
         },
     })
+}
+
+/// Waits until the indices whose names fit a pattern have so many documents, and gives how many.
+pub async fn documents(pattern: &str, at_least: u64) -> u64 {
+    eventually(PATIENCE, || async {
+        let count = elasticsearch::count(pattern).await.map_err(|error| format!("{error:#}"))?;
+        if count >= at_least { Ok(count) } else { Err(format!("only {count} of {at_least} documents")) }
+    })
+    .await
 }
 
 /// Waits until a pipeline has accounted for so many records, no more, and gives its status.

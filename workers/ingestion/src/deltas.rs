@@ -4,17 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-
-/// The type of a derived metric.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum DeltaKind {
-    /// The value is an increment.
-    Counter,
-    /// The value is the metric's value.
-    Gauge,
-    /// The value is one observation.
-    Histogram,
-}
+pub use taffrail_runtime::deltas::{Kind as DeltaKind, Origin};
 
 /// One change of one series.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,18 +21,6 @@ pub struct Delta {
     pub value: f64,
     /// The offset of the record that it was made of.
     pub offset: u64,
-}
-
-/// From which records of which source deltas were made.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Origin {
-    /// A source whose records have offsets that are given only once: a pipeline's partition of one incarnation of a
-    /// topic, or one file.
-    pub source: String,
-    /// The offset of the first record.
-    pub first: u64,
-    /// The offset after the last record.
-    pub next: u64,
 }
 
 /// Deltas that are counted together or not at all.

@@ -1,13 +1,14 @@
 //! The metrics worker, asked over the network.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use reqwest::{Client, RequestBuilder, StatusCode, Url};
-use taffrail_runtime::deltas::{Counted, Kind, Message, Origin, PATH, Series};
+use taffrail_runtime::deltas::{Counted, Message, PATH, Series};
 
-use crate::{DeltaBatch, DeltaKind, MetricsSink, PushError};
+use crate::{DeltaBatch, MetricsSink, PushError};
 
 /// The longest that a request may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -69,36 +70,24 @@ impl MetricsSink for RemoteMetrics {
 fn message(batch: DeltaBatch) -> Message {
     let mut series: Vec<Series> = Vec::new();
     // Deltas of one series share their labels: the address tells them apart, and is cheaper to look up.
-    let mut places: HashMap<(*const u8, *const std::collections::BTreeMap<String, String>), u32> = HashMap::new();
+    let mut places: HashMap<(*const u8, *const BTreeMap<String, String>), u32> = HashMap::new();
     let mut samples = Vec::with_capacity(batch.deltas.len());
     for delta in &batch.deltas {
-        let key = (delta.metric.as_ptr(), std::sync::Arc::as_ptr(&delta.labels));
+        let key = (delta.metric.as_ptr(), Arc::as_ptr(&delta.labels));
         let place = *places.entry(key).or_insert_with(|| {
-            series.push(Series {
-                metric: delta.metric.clone(),
-                kind: match delta.kind {
-                    DeltaKind::Counter => Kind::Counter,
-                    DeltaKind::Gauge => Kind::Gauge,
-                    DeltaKind::Histogram => Kind::Histogram,
-                },
-                labels: delta.labels.clone(),
-            });
+            series.push(Series { metric: delta.metric.clone(), kind: delta.kind, labels: delta.labels.clone() });
             // A batch has far fewer records than that.
             u32::try_from(series.len() - 1).unwrap_or(u32::MAX)
         });
         samples.push((place, delta.timestamp, delta.value));
     }
-    let origin = batch.origin.map(|origin| Origin { source: origin.source, first: origin.first, next: origin.next });
-    Message { origin, series, samples }
+    Message { origin: batch.origin, series, samples }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-    use std::sync::Arc;
-
     use super::*;
-    use crate::Delta;
+    use crate::{Delta, DeltaKind};
 
     #[test]
     fn deltas_of_one_series_name_it_once() {

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use taffrail_query::Labels;
+use taffrail_runtime::deltas;
+pub use taffrail_runtime::deltas::Origin;
 
 /// Labels of a series, at most.
 pub const MAX_LABELS: usize = 64;
@@ -25,6 +27,16 @@ pub enum Kind {
     Gauge,
     /// Each sample is one observed value of a distribution.
     Histogram,
+}
+
+impl From<deltas::Kind> for Kind {
+    fn from(kind: deltas::Kind) -> Self {
+        match kind {
+            deltas::Kind::Counter => Self::Counter,
+            deltas::Kind::Gauge => Self::Gauge,
+            deltas::Kind::Histogram => Self::Histogram,
+        }
+    }
 }
 
 impl Kind {
@@ -77,17 +89,6 @@ pub struct Delta {
     pub timestamp_ms: i64,
     /// The increment, running total, value or observation.
     pub value: f64,
-}
-
-/// Which part of which source a batch was made of, so that it is counted exactly once however often it is sent.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Origin {
-    /// The source, such as a pipeline, a topic's incarnation and a partition. At most 1,024 bytes.
-    pub source: String,
-    /// The first position that the batch covers.
-    pub first: u64,
-    /// The position after the last that the batch covers.
-    pub next: u64,
 }
 
 /// Samples that are counted together or not at all.

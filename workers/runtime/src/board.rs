@@ -5,11 +5,13 @@
 //! step on the way: what waits for it is bounded by the number of objects.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 use serde::Serialize;
 use serde_json::Value;
+use taffrail_crds::manifest::Problem;
 use taffrail_crds::{Kind, Object, ObjectKey, SecretData, secret_data};
 use tokio::sync::{Notify, watch};
 
@@ -42,6 +44,18 @@ pub struct LoadProblem {
     pub column: usize,
     /// What is wrong, and what to do.
     pub message: String,
+}
+
+impl LoadProblem {
+    /// What is wrong in a file, with the field that it is about.
+    #[must_use]
+    pub fn new(file: &Path, problem: &Problem) -> Self {
+        let message = match problem.path.as_str() {
+            "" => problem.message.clone(),
+            field => format!("{field}: {}", problem.message),
+        };
+        Self { file: file.display().to_string(), line: problem.line, column: problem.column, message }
+    }
 }
 
 #[derive(Default)]

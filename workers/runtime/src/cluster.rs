@@ -55,12 +55,12 @@ impl Cluster {
 
     /// Puts all objects of some kinds on the board and keeps them there as the API server has them, until `stop` is
     /// cancelled. Returns when all that were there at the start are on the board. Secrets have [`Self::watch_secrets`].
-    pub async fn watch(&self, kinds: &[Kind], board: &Board, stop: &CancellationToken) -> Vec<JoinHandle<()>> {
-        let (mut tasks, mut loaded) = (Vec::new(), Vec::new());
+    pub async fn watch(&self, kinds: &[Kind], board: &Board, stop: &CancellationToken) {
+        let mut loaded = Vec::new();
         for kind in kinds {
             let (told, complete) = oneshot::channel();
             let (cluster, board, stop) = (self.clone(), board.clone(), stop.clone());
-            tasks.push(match kind {
+            match kind {
                 Kind::LogPipeline => {
                     tokio::spawn(objects::follow(cluster, board, (*kind, Object::LogPipeline), told, stop))
                 }
@@ -71,14 +71,13 @@ impl Cluster {
                     tokio::spawn(objects::follow(cluster, board, (*kind, Object::Dashboard), told, stop))
                 }
                 Kind::Secret => continue,
-            });
+            };
             loaded.push(complete);
         }
         for complete in loaded {
             // Not told of a stop: then there is nothing to wait for.
             let _ = complete.await;
         }
-        tasks
     }
 
     /// Puts some secrets on the board, and those that the rules on it refer to, and keeps them there. Each is watched by

@@ -23,10 +23,12 @@ pub struct Message {
     pub samples: Vec<(u32, i64, f64)>,
 }
 
-/// A range of records of a source.
+/// From which records of which source changes were made, so that they are counted exactly once however often they are
+/// sent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Origin {
-    /// The source.
+    /// A source whose records have offsets that are given only once: a pipeline's partition of one incarnation of a
+    /// topic, or one file. At most 1,024 bytes.
     pub source: String,
     /// The offset of the first record.
     pub first: u64,
@@ -46,7 +48,7 @@ pub struct Series {
 }
 
 /// The type of a metric, and what a value of it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// An increment.

@@ -123,19 +123,8 @@ impl ObjectDirectory {
                 ..Parsed::default()
             },
         };
-        let mut problems: Vec<LoadProblem> = parsed
-            .problems
-            .iter()
-            .map(|problem| LoadProblem {
-                file: file.clone(),
-                line: problem.line,
-                column: problem.column,
-                message: match problem.path.as_str() {
-                    "" => problem.message.clone(),
-                    path => format!("{path}: {}", problem.message),
-                },
-            })
-            .collect();
+        let mut problems: Vec<LoadProblem> =
+            parsed.problems.iter().map(|problem| LoadProblem::new(path, problem)).collect();
         let mut keys = BTreeSet::new();
         for located in parsed.objects {
             let key = located.object.key();

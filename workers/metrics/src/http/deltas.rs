@@ -8,12 +8,12 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::Value;
-use taffrail_runtime::deltas::{Counted, Kind as Type, Message, Series};
+use taffrail_runtime::deltas::{Counted, Message, Series};
 
 use super::App;
 use super::params::{ApiError, Params, success};
 use crate::error::StoreError;
-use crate::model::{Delta, DeltaBatch, Kind, Origin};
+use crate::model::{Delta, DeltaBatch};
 
 pub(super) async fn counted(State(app): State<App>, params: Params) -> Result<Json<Counted>, ApiError> {
     Ok(Json(Counted { counted: app.store.counted(params.required("source")?) }))
@@ -46,18 +46,7 @@ fn batch(Message { origin, series, samples }: Message) -> Result<DeltaBatch, Api
         let known: Option<&Series> = usize::try_from(place).ok().and_then(|place| series.get(place));
         let Series { metric, kind, labels } =
             known.ok_or_else(|| ApiError::bad(format!("a sample is of series {place}, which is not described")))?;
-        Ok(Delta {
-            metric: metric.clone(),
-            kind: match kind {
-                Type::Counter => Kind::Counter,
-                Type::Gauge => Kind::Gauge,
-                Type::Histogram => Kind::Histogram,
-            },
-            labels: Arc::clone(labels),
-            timestamp_ms,
-            value,
-        })
+        Ok(Delta { metric: metric.clone(), kind: (*kind).into(), labels: Arc::clone(labels), timestamp_ms, value })
     };
-    let origin = origin.map(|origin| Origin { source: origin.source, first: origin.first, next: origin.next });
     Ok(DeltaBatch { origin, samples: samples.into_iter().map(sample).collect::<Result<_, ApiError>>()? })
 }
