@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -45,26 +46,23 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let routes = http::worker_routes(board.clone(), telemetry.clone(), ready);
     let server = tokio::spawn(http::serve(listener, routes, stop.clone()));
 
-    let signal = tokio::spawn(stop_signal());
+    let mut signal = pin!(stop_signal());
     let loading = objects::load(args.source, &[Kind::AlertRule, Kind::LogPipeline], &board, &stop);
     let cluster = tokio::select! {
         cluster = loading => cluster?,
         // Nothing has begun yet.
-        _ = stop_signal() => return Ok(ExitCode::SUCCESS),
+        _ = &mut signal => return Ok(ExitCode::SUCCESS),
     };
     let receivers = match &args.receivers {
         Some(path) => read_receivers(path)?,
-        None => vec![Receiver { log: Some(LogReceiver {}), ..Receiver::default() }],
+        None => own_log(),
     };
     let secrets = receivers.iter().filter_map(Receiver::secret_name).map(str::to_owned).collect();
     let worker = RuleWorker::start(RuleWorkerConfig {
         board: board.clone(),
         engine: Arc::new(RemoteEngine::new(args.metrics)?),
         data_dir: args.data,
-        default_receivers: vec![taffrail_crds::Receiver {
-            log: Some(taffrail_crds::LogReceiver {}),
-            ..Default::default()
-        }],
+        default_receivers: receivers,
         telemetry: &telemetry,
         clock: Arc::new(SystemClock),
     })
@@ -72,7 +70,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let tasks = cluster
         .map(|cluster| (cluster.watch_secrets(secrets, &board, &stop), cluster.write_rule_status(&board, &stop)));
     loaded.cancel();
-    let signal = signal.await?.context("can't wait for signals")?;
+    let signal = signal.await.context("can't wait for signals")?;
     tracing::info!(signal, "stopping");
     worker.stop().await;
     stop.cancel();
@@ -81,6 +79,11 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     let _ = server.await;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The receivers of rules that name none, where nobody says otherwise.
+pub(crate) fn own_log() -> Vec<Receiver> {
+    vec![Receiver { log: Some(LogReceiver {}), ..Receiver::default() }]
 }
 
 fn read_receivers(path: &Path) -> anyhow::Result<Vec<Receiver>> {

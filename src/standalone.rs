@@ -88,10 +88,7 @@ async fn serve(args: Args) -> anyhow::Result<ExitCode> {
         board: board.clone(),
         engine: engine.clone(),
         data_dir: args.data.join("rules"),
-        default_receivers: vec![taffrail_crds::Receiver {
-            log: Some(taffrail_crds::LogReceiver {}),
-            ..Default::default()
-        }],
+        default_receivers: crate::rules::own_log(),
         telemetry: &telemetry,
         clock: Arc::new(SystemClock),
     })
