@@ -3,6 +3,7 @@
 
 pub mod elasticsearch;
 pub mod kafka;
+pub mod kubernetes;
 pub mod process;
 pub mod taffrail;
 mod wait;

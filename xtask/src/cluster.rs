@@ -15,9 +15,10 @@ mod sandbox;
 mod tests;
 
 use std::fs;
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
@@ -31,9 +32,10 @@ use cgroups::Cgroups;
 use control_plane::ControlPlane;
 use kubectl::Kubectl;
 use node::Node;
-use sandbox::Sandbox;
+use sandbox::{Namespaces, Sandbox};
 
-const NODE_IP: &str = "10.250.0.2";
+/// The node's address, in a network of its own.
+pub const NODE_IP: Ipv4Addr = Ipv4Addr::new(10, 250, 0, 2);
 const POD_CIDR: &str = "10.244.0.0/24";
 const SERVICE_CIDR: &str = "10.96.0.0/16";
 /// The first address of [`SERVICE_CIDR`], which Kubernetes gives to the API server.
@@ -116,9 +118,8 @@ fn load_image(archive: Option<PathBuf>) -> Result<()> {
         let archive = archive.canonicalize().with_context(|| format!("could not find {}", archive.display()))?;
         return node::import(namespaces, &archive);
     }
-    tools::install_static()?;
     let scratch = Scratch::new()?;
-    node::import(namespaces, &images::of_taffrail(&scratch)?)
+    node::import(namespaces, &taffrail_image(&scratch)?)
 }
 
 /// `k8s` in the cache: the programs, the images, and the cluster that `up` starts.
@@ -145,12 +146,43 @@ pub fn install(form: Form) -> Result<()> {
     Ok(())
 }
 
+/// Builds what is tested beside Taffrail: at first that takes a quarter of an hour, too.
+pub fn install_tested() -> Result<()> {
+    for build in [build::helm, build::kubeconform, build::starlark] {
+        build()?;
+    }
+    images::of_prometheus().map(drop)
+}
+
+/// Taffrail's image, built from this checkout: its archive.
+pub fn taffrail_image(scratch: &Scratch) -> Result<PathBuf> {
+    tools::install_static()?;
+    images::of_taffrail(scratch)
+}
+
+/// The images of the Prometheus Operator and of what it runs: their archives.
+pub fn prometheus_images() -> Result<[PathBuf; 3]> {
+    images::of_prometheus()
+}
+
+/// The variables by which tests find the cluster whose files are in `dir`, and what they use of it.
+pub fn tools(dir: &Path) -> Result<Vec<(&'static str, PathBuf)>> {
+    let mut exports = kubectl::environment(&dir.join(KUBECONFIG)).to_vec();
+    exports.extend([
+        ("TAFFRAIL_TEST_CLUSTER", dir.to_owned()),
+        ("TAFFRAIL_TEST_KUBECTL", build::kubernetes("kubectl")?),
+        ("TAFFRAIL_TEST_HELM", build::helm()?),
+        ("TAFFRAIL_TEST_PROMETHEUS_CRDS", build::prometheus_operator_crds()?),
+    ]);
+    Ok(exports)
+}
+
 /// A cluster, running. It ends when this is dropped, and with this process however it ends.
 #[derive(Debug)]
 pub struct Cluster {
     running: Vec<Running>,
     // In this order: what runs must be gone before its groups are, and before its files are.
-    _sandbox: Option<Sandbox>,
+    sandbox: Option<Sandbox>,
     _cgroups: Option<Cgroups>,
     scratch: Scratch,
 }
@@ -180,7 +212,7 @@ impl Cluster {
                 result => break result?,
             }
         };
-        Ok(Self { running, _sandbox: None, _cgroups: None, scratch })
+        Ok(Self { running, sandbox: None, _cgroups: None, scratch })
     }
 
     fn node(scratch: Scratch) -> Result<Self> {
@@ -207,12 +239,31 @@ impl Cluster {
         running.extend(parts.start(&kubectl)?);
         let node = Node { scratch: &scratch, authority: &authority, sandbox: &sandbox, port };
         running.extend(node.start(&kubectl)?);
-        Ok(Self { running, _sandbox: Some(sandbox), _cgroups: Some(cgroups), scratch })
+        Ok(Self { running, sandbox: Some(sandbox), _cgroups: Some(cgroups), scratch })
     }
 
     /// The variables by which tests find the cluster.
     pub fn exports(&self) -> [(&'static str, String); 1] {
         [("TAFFRAIL_TEST_KUBECONFIG", self.scratch.path().join(KUBECONFIG).display().to_string())]
+    }
+
+    /// Where its files are.
+    pub fn dir(&self) -> &Path {
+        self.scratch.path()
+    }
+
+    /// Gives an image to the node.
+    pub fn load(&self, archive: &Path) -> Result<()> {
+        node::import(self.namespaces()?, archive)
+    }
+
+    /// A command that runs where the addresses and names of pods and services work.
+    pub fn inside(&self, command: &[String]) -> Result<Command> {
+        Ok(self.namespaces()?.with_network(&self.dir().join(RESOLV_CONF), command))
+    }
+
+    fn namespaces(&self) -> Result<Namespaces> {
+        Ok(self.sandbox.as_ref().context("the cluster has no node")?.namespaces())
     }
 
     /// Its administrator's kubectl.

@@ -14,6 +14,8 @@ mod tools;
 mod ui;
 mod versions;
 
+use std::path::PathBuf;
+
 use anyhow::Result;
 use clap::Parser;
 
@@ -44,6 +46,15 @@ enum Task {
     Cluster(cluster::Task),
     /// Check and install what the other tasks need
     Tools,
+    /// The tests of pods, in the network of a node
+    #[command(hide = true)]
+    OnNode {
+        /// The cluster's folder
+        cluster: PathBuf,
+        /// For the tests
+        #[arg(last = true)]
+        arguments: Vec<String>,
+    },
 }
 
 fn main() -> Result<()> {
@@ -55,6 +66,7 @@ fn main() -> Result<()> {
         Task::Generate => generate::run(),
         Task::Servers => servers::foreground(&tools::install_servers()?),
         Task::Cluster(task) => cluster::run(task),
-        Task::Tools => tools::install(),
+        Task::Tools => test::install(),
+        Task::OnNode { cluster, arguments } => test::on_node(&cluster, &arguments),
     }
 }

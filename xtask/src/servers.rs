@@ -1,11 +1,12 @@
 //! Real servers for tests: one Kafka, one Elasticsearch, and the same Elasticsearch behind TLS and authentication, on
-//! free ports of the loopback address, with their data in a temporary folder.
+//! free ports, with their data in a temporary folder.
 
 pub mod elasticsearch;
 pub mod kafka;
 mod proxy;
 pub mod running;
 
+use std::net::Ipv4Addr;
 use std::time::Instant;
 
 use anyhow::Result;
@@ -28,33 +29,35 @@ pub struct Servers {
 }
 
 impl Servers {
-    /// Starts all servers at once, and returns when all of them answer.
-    pub fn start(jdk: &Jdk) -> Result<Self> {
+    /// Starts all servers at once, and returns when all of them answer. Kafka and Elasticsearch do so at an address that
+    /// this machine has.
+    pub fn start(jdk: &Jdk, host: Ipv4Addr) -> Result<Self> {
         let mut attempt = 1;
         loop {
-            match Self::start_once(jdk) {
+            match Self::start_once(jdk, host) {
                 Err(error) if attempt < ATTEMPTS && format!("{error:#}").contains("already in use") => attempt += 1,
                 result => return result,
             }
         }
     }
 
-    fn start_once(jdk: &Jdk) -> Result<Self> {
+    fn start_once(jdk: &Jdk, host: Ipv4Addr) -> Result<Self> {
         let begun = Instant::now();
         let scratch = Scratch::new()?;
         let ports = running::free_ports::<5>()?;
         let [kafka_port, controller_port, http_port, transport_port, tls_port] = ports;
-        let kafka = kafka::start(jdk, &scratch, kafka_port, controller_port)?;
-        let elasticsearch = elasticsearch::start(jdk, &scratch, http_port, transport_port)?;
-        let (proxy, ca) = proxy::start(&scratch, tls_port, http_port)?;
+        let (kafka_address, http_address) = ((host, kafka_port).into(), (host, http_port).into());
+        let kafka = kafka::start(jdk, &scratch, kafka_address, controller_port)?;
+        let elasticsearch = elasticsearch::start(jdk, &scratch, http_address, transport_port)?;
+        let (proxy, ca) = proxy::start(&scratch, tls_port, http_address)?;
         let mut running = [kafka, elasticsearch, proxy];
-        running[2].await_ready(|| running::answers(tls_port))?;
-        running[0].await_ready(|| kafka::is_ready(kafka_port))?;
-        running[1].await_ready(|| elasticsearch::is_ready(http_port))?;
+        running[2].await_ready(|| running::answers((Ipv4Addr::LOCALHOST, tls_port).into()))?;
+        running[0].await_ready(|| kafka::is_ready(kafka_address))?;
+        running[1].await_ready(|| elasticsearch::is_ready(http_address))?;
         eprintln!("servers are up after {:.1} s", begun.elapsed().as_secs_f64());
         let exports = vec![
-            ("TAFFRAIL_TEST_KAFKA", format!("127.0.0.1:{kafka_port}")),
-            ("TAFFRAIL_TEST_ELASTICSEARCH", format!("http://127.0.0.1:{http_port}")),
+            ("TAFFRAIL_TEST_KAFKA", kafka_address.to_string()),
+            ("TAFFRAIL_TEST_ELASTICSEARCH", format!("http://{http_address}")),
             ("TAFFRAIL_TEST_ELASTICSEARCH_TLS", format!("https://127.0.0.1:{tls_port}")),
             ("TAFFRAIL_TEST_ELASTICSEARCH_CA", ca.display().to_string()),
         ];
@@ -81,7 +84,7 @@ impl Servers {
 
 /// `cargo xtask servers`: prints how to reach the servers, and keeps them until Ctrl-C.
 pub fn foreground(jdk: &Jdk) -> Result<()> {
-    let mut servers = Servers::start(jdk)?;
+    let mut servers = Servers::start(jdk, Ipv4Addr::LOCALHOST)?;
     for (name, value) in servers.exports() {
         println!("export {name}={value}");
     }

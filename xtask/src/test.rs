@@ -1,5 +1,9 @@
 //! `cargo xtask test`: everything that must hold, the quick checks first.
 
+mod node;
+
+use std::net::Ipv4Addr;
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -26,8 +30,10 @@ pub enum Step {
     Clippy,
     /// Documentation, its warnings as errors
     Docs,
-    /// Build everything, start Kafka, Elasticsearch and Kubernetes' control plane, and run all tests
+    /// Build everything, start Kafka, Elasticsearch and Kubernetes' control plane, and run all tests but the next ones
     Test,
+    /// Build the image, start Kubernetes with a node, Kafka and Elasticsearch beside it, and run the tests of pods
+    Node,
 }
 
 /// One line of the summary.
@@ -77,10 +83,7 @@ pub fn run(only: &[Step], arguments: &[String]) -> Result<()> {
 
 fn run_step(step: Step, arguments: &[String], summary: &mut Summary) -> Result<()> {
     match step {
-        Step::Tools => summary.time("tools", || {
-            tools::install()?;
-            cluster::install(Form::ControlPlane)
-        }),
+        Step::Tools => summary.time("tools", install),
         Step::Fmt => summary.time("formatting", || process::run(place::cargo()?.args(["fmt", "--all", "--check"]))),
         Step::Deny => {
             let passed = summary.time("dependencies", || deny(&["check", "bans", "licenses", "sources"]));
@@ -100,14 +103,27 @@ fn run_step(step: Step, arguments: &[String], summary: &mut Summary) -> Result<(
             summary.time("build", || {
                 process::run(place::cargo()?.args(["build", "--workspace", "--all-targets", "--locked"]))
             })?;
-            let mut servers = summary.time("servers", || Servers::start(&tools::install_servers()?))?;
+            let mut servers = summary.time("servers", || Servers::start(&tools::install_servers()?, Ipv4Addr::LOCALHOST))?;
             let mut cluster = summary.time("cluster", || {
                 cluster::install(Form::ControlPlane)?;
                 Cluster::start(Scratch::new()?, Form::ControlPlane)
             })?;
             summary.time("tests", || tests(&mut servers, &mut cluster, arguments))
         }
+        Step::Node => node::run(summary),
     }
+}
+
+/// Everything that the steps need: what is missing is installed.
+pub fn install() -> Result<()> {
+    tools::install()?;
+    cluster::install(Form::Node)?;
+    cluster::install_tested()
+}
+
+/// The part of the tests that runs in the network of a node.
+pub fn on_node(cluster: &Path, arguments: &[String]) -> Result<()> {
+    node::inside(cluster, arguments)
 }
 
 fn deny(arguments: &[&str]) -> Result<()> {

@@ -18,5 +18,15 @@ pub const KUBERNETES: &str = "v1.34.4";
 pub const ETCD: &str = "v3.6.16";
 /// CoreDNS (`github.com/coredns/coredns`), the cluster's name server.
 pub const COREDNS: &str = "v1.15.0";
-/// The oldest Go (1.x) that fetches the newer one which the three above ask for.
+/// Helm (`helm.sh/helm/v3`).
+pub const HELM: &str = "v3.22.0";
+/// kubeconform (`github.com/yannh/kubeconform`).
+pub const KUBECONFORM: &str = "v0.8.0";
+/// The interpreter of Starlark (`go.starlark.net`).
+pub const STARLARK: &str = "v0.0.0-20260908191801-89a6a09411d5";
+/// Prometheus 3 (`github.com/prometheus/prometheus`), whose modules are numbered otherwise: this is 3.16.
+pub const PROMETHEUS: &str = "v0.316.0";
+/// The Prometheus Operator (`github.com/prometheus-operator/prometheus-operator`).
+pub const PROMETHEUS_OPERATOR: &str = "v0.85.0";
+/// The oldest Go (1.x) that fetches the newer one which the above ask for.
 pub const GO_MINOR: u32 = 21;

@@ -1,4 +1,4 @@
-//! Kubernetes, etcd and CoreDNS, each program built once from its published Go modules.
+//! Kubernetes, and what belongs to it, each program built once from its published Go modules.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,6 +10,9 @@ use crate::{place, process, versions};
 
 /// The main package of our CoreDNS.
 pub const COREDNS: &str = include_str!("resources/coredns.go");
+
+/// The module of the Prometheus Operator.
+const PROMETHEUS_OPERATOR: &str = "github.com/prometheus-operator/prometheus-operator";
 
 /// One of Kubernetes' own programs.
 pub fn kubernetes(name: &str) -> Result<PathBuf> {
@@ -29,11 +32,54 @@ pub fn kubernetes(name: &str) -> Result<PathBuf> {
 
 /// etcd.
 pub fn etcd() -> Result<PathBuf> {
-    let (package, flags) = ("go.etcd.io/etcd/server/v3", "-s -w");
-    program("etcd", versions::ETCD, flags, |module| {
+    published("etcd", "go.etcd.io/etcd/server/v3", versions::ETCD)
+}
+
+/// Helm, which installs charts.
+pub fn helm() -> Result<PathBuf> {
+    published("helm", "helm.sh/helm/v3/cmd/helm", versions::HELM)
+}
+
+/// kubeconform, which holds manifests against schemas.
+pub fn kubeconform() -> Result<PathBuf> {
+    published("kubeconform", "github.com/yannh/kubeconform/cmd/kubeconform", versions::KUBECONFORM)
+}
+
+/// An interpreter of Starlark, which Tilt's files are written in.
+pub fn starlark() -> Result<PathBuf> {
+    published("starlark", "go.starlark.net/cmd/starlark", versions::STARLARK)
+}
+
+/// Prometheus.
+pub fn prometheus() -> Result<PathBuf> {
+    published("prometheus", "github.com/prometheus/prometheus/cmd/prometheus", versions::PROMETHEUS)
+}
+
+/// The Prometheus Operator.
+pub fn prometheus_operator() -> Result<PathBuf> {
+    published("operator", &format!("{PROMETHEUS_OPERATOR}/cmd/operator"), versions::PROMETHEUS_OPERATOR)
+}
+
+/// What the Prometheus Operator puts beside Prometheus.
+pub fn config_reloader() -> Result<PathBuf> {
+    let package = format!("{PROMETHEUS_OPERATOR}/cmd/prometheus-config-reloader");
+    published("prometheus-config-reloader", &package, versions::PROMETHEUS_OPERATOR)
+}
+
+/// The folder with the definitions of the Prometheus Operator's kinds.
+pub fn prometheus_operator_crds() -> Result<PathBuf> {
+    let module = prometheus_operator()?.with_file_name("");
+    let printed = process::output(goes(&module).args(["list", "-m", "-f", "{{.Dir}}", PROMETHEUS_OPERATOR]))?;
+    Ok(Path::new(printed.trim()).join("example/prometheus-operator-crd"))
+}
+
+/// A program as its authors published it.
+fn published(name: &str, package: &str, version: &str) -> Result<PathBuf> {
+    let flags = "-s -w";
+    program(name, version, &[package, flags].join(" "), |module| {
         write(module, "go.mod", "module build\n")?;
-        go(module, &["get", &format!("{package}@{}", versions::ETCD)])?;
-        build(module, "etcd", package, flags)
+        go(module, &["get", &format!("{package}@{version}")])?;
+        build(module, name, package, flags)
     })
 }
 

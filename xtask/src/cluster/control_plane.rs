@@ -1,10 +1,11 @@
 //! etcd, the API server, the controller manager and the scheduler.
 
 use std::ffi::{OsStr, OsString};
+use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use super::certificates::Authority;
 use super::sandbox::Sandbox;
@@ -12,6 +13,12 @@ use super::{API_SERVICE_IP, Kubectl, NODE_IP, POD_CIDR, SERVICE_CIDR, build};
 use crate::place::Scratch;
 use crate::process;
 use crate::servers::running::Running;
+
+const AUDIT_POLICY: &str = include_str!("resources/audit.yaml");
+/// What the API server writes of what pods write.
+const AUDIT_LOG: &str = "audit.log";
+/// A kubelet starts an API server again that was killed; so do we.
+const KEEP: &str = r#"while :; do setpriv --pdeathsig KILL -- "$@"; [ $? -gt 128 ] || exit 1; done"#;
 
 /// Builds what is missing.
 pub fn install() -> Result<()> {
@@ -81,10 +88,11 @@ impl ControlPlane<'_> {
         authority.issue("kubelet-client", "/O=system:masters/CN=kube-apiserver-kubelet-client", "")?;
         authority.issue("front-proxy", "/CN=front-proxy-client", "")?;
         let (bind, advertise) = match self.sandbox {
-            Some(_) => ("0.0.0.0", NODE_IP),
-            None => ("127.0.0.1", "127.0.0.1"),
+            Some(_) => ("0.0.0.0", NODE_IP.to_string()),
+            None => ("127.0.0.1", "127.0.0.1".to_owned()),
         };
-        let mut server = self.command(&build::kubernetes("kube-apiserver")?);
+        let mut server = self.command(Path::new("sh"));
+        server.args(["-c", KEEP, "sh"]).arg(build::kubernetes("kube-apiserver")?);
         option(&mut server, "etcd-servers", self.etcd_url());
         option(&mut server, "bind-address", bind);
         option(&mut server, "advertise-address", advertise);
@@ -115,6 +123,10 @@ impl ControlPlane<'_> {
         for (name, file) in files {
             option(&mut server, name, authority.file(file));
         }
+        let policy = self.scratch.path().join("audit.yaml");
+        fs::write(&policy, AUDIT_POLICY).with_context(|| format!("could not write {}", policy.display()))?;
+        option(&mut server, "audit-policy-file", policy);
+        option(&mut server, "audit-log-path", self.scratch.path().join(AUDIT_LOG));
         Running::start("kube-apiserver", self.scratch, &mut server)
     }
 

@@ -51,6 +51,20 @@ pub fn of_node() -> Result<[PathBuf; 3]> {
     ])
 }
 
+/// The images of the Prometheus Operator and of what it runs, as archives.
+pub fn of_prometheus() -> Result<[PathBuf; 3]> {
+    let image = |name: &'static str, program: PathBuf, version: &str| {
+        let (tag, path) = (format!("localhost/{name}:1"), format!("/bin/{name}"));
+        let image = Image { name: &tag, entrypoint: &[&path], user: "65534", environment: &["PATH=/bin"] };
+        archive_once(name, version, &image, |root| copy(&program, &root.join(path.trim_start_matches('/'))))
+    };
+    Ok([
+        image("prometheus", build::prometheus()?, versions::PROMETHEUS)?,
+        image("prometheus-operator", build::prometheus_operator()?, versions::PROMETHEUS_OPERATOR)?,
+        image("prometheus-config-reloader", build::config_reloader()?, versions::PROMETHEUS_OPERATOR)?,
+    ])
+}
+
 /// Builds Taffrail with everything in one file, and makes its image; returns the archive's path.
 pub fn of_taffrail(scratch: &Scratch) -> Result<PathBuf> {
     let name = format!("ghcr.io/taffrail/taffrail:{}", env!("CARGO_PKG_VERSION"));

@@ -90,7 +90,7 @@ impl Node<'_> {
         let mut kubelet = self.sandbox.tied(build::kubernetes("kubelet")?);
         kubelet.arg("--config").arg(config).arg("--kubeconfig").arg(kubeconfig);
         kubelet.arg("--root-dir").arg(self.scratch.dir("kubelet")?);
-        kubelet.args(["--hostname-override", NAME, "--node-ip", NODE_IP]);
+        kubelet.args(["--hostname-override", NAME, "--node-ip", &NODE_IP.to_string()]);
         Running::start("kubelet", self.scratch, &mut kubelet)
     }
 

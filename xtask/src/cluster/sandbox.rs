@@ -38,7 +38,7 @@ impl Sandbox {
             "private",
             "--mount-proc",
         ]);
-        unshare.args(["sh", "-c"]).arg(INIT.replace("@NODE_IP@", NODE_IP)).arg("sh").arg(scratch.path());
+        unshare.args(["sh", "-c"]).arg(INIT.replace("@NODE_IP@", &NODE_IP.to_string())).arg("sh").arg(scratch.path());
         unshare.env("PATH", path()).stdin(Stdio::piped());
         let mut init = Running::start("sandbox", scratch, &mut unshare)?;
         let file = scratch.path().join(PID);

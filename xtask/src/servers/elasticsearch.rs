@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -102,12 +103,13 @@ fn link_zstd(home: &Path) -> Result<()> {
 }
 
 /// Starts the node; [`is_ready`] tells when it answers.
-pub fn start(jdk: &Jdk, scratch: &Scratch, port: u16, transport_port: u16) -> Result<Running> {
+pub fn start(jdk: &Jdk, scratch: &Scratch, address: SocketAddr, transport_port: u16) -> Result<Running> {
     let home = home()?;
     let config = scratch.dir("elasticsearch-config")?;
     let temp = scratch.dir("elasticsearch-tmp")?;
     let settings = SETTINGS
-        .replace("@PORT@", &port.to_string())
+        .replace("@HOST@", &address.ip().to_string())
+        .replace("@PORT@", &address.port().to_string())
         .replace("@TRANSPORT_PORT@", &transport_port.to_string())
         .replace("@DATA@", &scratch.dir("elasticsearch")?.display().to_string())
         .replace("@LOGS@", &scratch.dir("elasticsearch-logs")?.display().to_string());
@@ -128,14 +130,14 @@ pub fn start(jdk: &Jdk, scratch: &Scratch, port: u16, transport_port: u16) -> Re
 }
 
 /// Whether the node answers requests.
-pub fn is_ready(port: u16) -> bool {
-    status_line(port).is_ok_and(|line| line.ends_with(" 200 OK"))
+pub fn is_ready(address: SocketAddr) -> bool {
+    status_line(address).is_ok_and(|line| line.ends_with(" 200 OK"))
 }
 
 /// The first line of the answer to a question about the cluster's health.
-fn status_line(port: u16) -> Result<String> {
-    let mut stream = connect(port)?;
-    let request = format!("GET /_cluster/health HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n");
+fn status_line(address: SocketAddr) -> Result<String> {
+    let mut stream = connect(address)?;
+    let request = format!("GET /_cluster/health HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes())?;
     let mut answer = Vec::new();
     stream.take(1 << 16).read_to_end(&mut answer)?;

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -29,7 +30,7 @@ pub fn install(jdk: &Jdk) -> Result<()> {
     place::install_once(&home()?, &pom, |home| {
         jdk.copy_jars(home, &pom)?;
         let properties = home.join("format.properties");
-        write_properties(&properties, &home.join(FORMATTED), 9092, 9093)?;
+        write_properties(&properties, &home.join(FORMATTED), ([127, 0, 0, 1], 9092).into(), 9093)?;
         let mut format = Command::new(jdk.program("java"));
         format.arg("-cp").arg(home.join("lib/*")).arg("-Dorg.slf4j.simpleLogger.defaultLogLevel=error");
         format.args(["kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c"]).arg(&properties);
@@ -38,12 +39,12 @@ pub fn install(jdk: &Jdk) -> Result<()> {
 }
 
 /// Starts the broker; [`is_ready`] tells when it answers.
-pub fn start(jdk: &Jdk, scratch: &Scratch, port: u16, controller_port: u16) -> Result<Running> {
+pub fn start(jdk: &Jdk, scratch: &Scratch, address: SocketAddr, controller_port: u16) -> Result<Running> {
     let home = home()?;
     let data = scratch.dir("kafka")?;
     copy_files(&home.join(FORMATTED), &data)?;
     let properties = scratch.path().join("server.properties");
-    write_properties(&properties, &data, port, controller_port)?;
+    write_properties(&properties, &data, address, controller_port)?;
     let mut java = process::tied(jdk.program("java"));
     java.args([
         "-Xms256m",
@@ -56,9 +57,9 @@ pub fn start(jdk: &Jdk, scratch: &Scratch, port: u16, controller_port: u16) -> R
     Running::start("kafka", scratch, &mut java)
 }
 
-fn write_properties(file: &Path, data: &Path, port: u16, controller_port: u16) -> Result<()> {
+fn write_properties(file: &Path, data: &Path, address: SocketAddr, controller_port: u16) -> Result<()> {
     let text =
-        PROPERTIES.replace("@PORT@", &port.to_string()).replace("@CONTROLLER_PORT@", &controller_port.to_string());
+        PROPERTIES.replace("@ADDRESS@", &address.to_string()).replace("@CONTROLLER_PORT@", &controller_port.to_string());
     fs::write(file, text.replace("@DATA@", &data.display().to_string()))
         .with_context(|| format!("could not write {}", file.display()))
 }
@@ -75,13 +76,13 @@ fn copy_files(from: &Path, to: &Path) -> Result<()> {
 
 /// Whether the broker has registered itself, so that topics can be created: the cluster's metadata names a broker. A
 /// listening port alone comes a moment too early.
-pub fn is_ready(port: u16) -> bool {
-    brokers(port).is_ok_and(|count| count > 0)
+pub fn is_ready(address: SocketAddr) -> bool {
+    brokers(address).is_ok_and(|count| count > 0)
 }
 
 /// Asks for the metadata of no topics (version 4, the oldest that says so in every broker we may meet) and reads the
 /// number of brokers. Format: <https://kafka.apache.org/protocol#The_Messages_Metadata>.
-fn brokers(port: u16) -> std::io::Result<u32> {
+fn brokers(address: SocketAddr) -> std::io::Result<u32> {
     const METADATA: u16 = 3;
     const VERSION: u16 = 4;
     let mut request = Vec::new();
@@ -92,7 +93,7 @@ fn brokers(port: u16) -> std::io::Result<u32> {
     request.extend_from_slice(&[0; 4]); // topics: none
     request.push(0); // create topics: no
     let length = u32::try_from(request.len()).map_err(std::io::Error::other)?;
-    let mut stream = connect(port)?;
+    let mut stream = connect(address)?;
     stream.write_all(&length.to_be_bytes())?;
     stream.write_all(&request)?;
     let mut answer = [0; 16]; // length, correlation id, throttle time, number of brokers

@@ -2,6 +2,7 @@
 //! Elasticsearch's answer to those who have neither.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -16,13 +17,13 @@ const CONFIG: &str = include_str!("resources/nginx.conf");
 const DAYS: &str = "30";
 
 /// Starts the proxy; returns it with the certificate of the authority that its clients must trust.
-pub fn start(scratch: &Scratch, port: u16, upstream_port: u16) -> Result<(Running, PathBuf)> {
+pub fn start(scratch: &Scratch, port: u16, upstream: SocketAddr) -> Result<(Running, PathBuf)> {
     let dir = scratch.dir("proxy")?;
     let ca = make_certificates(&dir)?;
     let config = CONFIG
         .replace("@DIR@", &dir.display().to_string())
         .replace("@PORT@", &port.to_string())
-        .replace("@UPSTREAM_PORT@", &upstream_port.to_string());
+        .replace("@UPSTREAM@", &upstream.to_string());
     let file = dir.join("nginx.conf");
     fs::write(&file, config).with_context(|| format!("could not write {}", file.display()))?;
     let nginx = tools::find("nginx").context("nginx is missing: `apt-get install nginx-light`")?;

@@ -119,15 +119,15 @@ pub fn free_ports<const N: usize>() -> Result<[u16; N]> {
     ports.into_iter().collect::<Vec<_>>().try_into().ok().with_context(|| format!("no {N} free ports in {PORTS:?}"))
 }
 
-/// A connection to a port of the loopback address, with a limit on how long reads and writes may take.
-pub fn connect(port: u16) -> std::io::Result<TcpStream> {
-    let stream = TcpStream::connect_timeout(&SocketAddr::from(([127, 0, 0, 1], port)), PROBE_LIMIT)?;
+/// A connection with a limit on how long reads and writes may take.
+pub fn connect(address: SocketAddr) -> std::io::Result<TcpStream> {
+    let stream = TcpStream::connect_timeout(&address, PROBE_LIMIT)?;
     stream.set_read_timeout(Some(PROBE_LIMIT))?;
     stream.set_write_timeout(Some(PROBE_LIMIT))?;
     Ok(stream)
 }
 
-/// Whether somebody listens on a port of the loopback address.
-pub fn answers(port: u16) -> bool {
-    connect(port).is_ok()
+/// Whether somebody listens.
+pub fn answers(address: SocketAddr) -> bool {
+    connect(address).is_ok()
 }

@@ -1,0 +1,101 @@
+//! What the tests share: the installed chart, and somebody who is told of alerts.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Mutex, OnceLock};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use taffrail_tests::kubernetes::{apply, helm, kubectl};
+use taffrail_tests::{kafka, variable};
+use tokio::sync::OnceCell;
+
+/// The namespace of the operator that most tests share, and its release.
+pub const SYSTEM: &str = "taffrail-system";
+/// Namespaces that it looks after: each test has one to itself.
+pub const NAMESPACES: [&str; 5] = ["shop", "rules", "neighbours", "isolated", "observed"];
+
+/// Installs the chart once, after the Prometheus Operator's kinds.
+pub async fn install() {
+    static INSTALLED: OnceCell<()> = OnceCell::const_new();
+    let install = || async {
+        let crds = variable("TAFFRAIL_TEST_PROMETHEUS_CRDS");
+        kubectl(&["apply", "--server-side", "--force-conflicts", "--filename", &crds]).unwrap();
+        NAMESPACES.iter().for_each(|name| make_namespace(name));
+        let watched = NAMESPACES.join(",");
+        let receivers = json!([{"webhook": {"url": told_at()}}]);
+        install_release("taffrail", SYSTEM, &[&format!("watchNamespaces={{{watched}}}")], &receivers);
+    };
+    INSTALLED.get_or_init(install).await;
+}
+
+/// Installs the chart, or changes its values, and waits for the operator.
+pub fn install_release(release: &str, namespace: &str, values: &[&str], receivers: &Value) {
+    let chart = taffrail_tests::kubernetes::checkout("charts/taffrail");
+    let receivers = format!("receivers={receivers}");
+    let mut arguments = vec!["upgrade", "--install", release, chart.to_str().unwrap()];
+    arguments.extend(["--namespace", namespace, "--create-namespace", "--wait", "--timeout", "3m"]);
+    arguments.extend(["--set-json", &receivers]);
+    values.iter().for_each(|value| arguments.extend(["--set", value]));
+    helm(&arguments).unwrap();
+}
+
+/// A namespace that admits pods of the restricted standard only, and has Kafka and Elasticsearch by their usual names.
+pub fn make_namespace(name: &str) {
+    let labels = json!({"pod-security.kubernetes.io/enforce": "restricted"});
+    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}});
+    apply(name, &[namespace]).unwrap();
+    let elasticsearch = variable("TAFFRAIL_TEST_ELASTICSEARCH");
+    let servers = [("kafka", 9092, kafka::address()), ("elasticsearch", 9200, elasticsearch.replace("http://", ""))];
+    for (service, port, address) in servers {
+        let (host, target) = address.split_once(':').unwrap();
+        let target: u16 = target.parse().unwrap();
+        let ports = json!([{"port": port, "targetPort": target}]);
+        let slice = json!({
+            "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+            "metadata": {"name": service, "labels": {"kubernetes.io/service-name": service}},
+            "ports": [{"name": "", "port": target}], "endpoints": [{"addresses": [host]}],
+        });
+        let service =
+            json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": service}, "spec": {"ports": ports}});
+        apply(name, &[service, slice]).unwrap();
+    }
+}
+
+/// What was told of alerts, and when.
+static TOLD: Mutex<Vec<(Instant, Value)>> = Mutex::new(Vec::new());
+
+/// The address at which somebody is told of alerts.
+pub fn told_at() -> String {
+    static ADDRESS: OnceLock<String> = OnceLock::new();
+    let start = || {
+        let (host, _) =
+            kafka::address().split_once(':').map(|(host, port)| (host.to_owned(), port.to_owned())).unwrap();
+        let listener = TcpListener::bind((host, 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        std::thread::spawn(move || listener.incoming().flatten().for_each(|stream| drop(listen_to(stream))));
+        format!("http://{address}/alerts")
+    };
+    ADDRESS.get_or_init(start).clone()
+}
+
+fn listen_to(mut stream: TcpStream) -> std::io::Result<()> {
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    let mut reader = BufReader::new(stream.try_clone()?);
+    let (mut line, mut length) = (String::new(), 0);
+    while reader.read_line(&mut line)? > 2 {
+        if let Some(value) = line.to_lowercase().strip_prefix("content-length:") {
+            length = value.trim().parse().unwrap_or(0);
+        }
+        line.clear();
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body)?;
+    TOLD.lock().unwrap().push((Instant::now(), serde_json::from_slice(&body)?));
+    stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+}
+
+/// What was told so far that holds a text.
+pub fn told(text: &str) -> Vec<(Instant, Value)> {
+    TOLD.lock().unwrap().iter().filter(|(_, body)| body.to_string().contains(text)).cloned().collect()
+}
