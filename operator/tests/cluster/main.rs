@@ -3,10 +3,12 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod kills;
 mod leadership;
 mod neighbours;
 mod pipelines;
 mod rights;
 mod shared;
+#[path = "../support/mod.rs"]
 mod support;
 mod writes;
