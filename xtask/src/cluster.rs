@@ -157,7 +157,14 @@ pub fn install_tested() -> Result<()> {
 /// Taffrail's image, built from this checkout: its archive.
 pub fn taffrail_image(scratch: &Scratch) -> Result<PathBuf> {
     tools::install_static()?;
-    images::of_taffrail(scratch)
+    images::of_taffrail(scratch, None)
+}
+
+/// Builds Taffrail's image from this checkout, named `name` or else as released, and writes its archive.
+pub fn write_image(name: Option<&str>, archive: &Path) -> Result<()> {
+    tools::install_static()?;
+    let scratch = Scratch::new()?;
+    images::copy(&images::of_taffrail(&scratch, name)?, archive)
 }
 
 /// The images of the Prometheus Operator and of what it runs: their archives.

@@ -44,6 +44,14 @@ enum Task {
     /// A real Kubernetes on this machine, with a node that runs pods
     #[command(subcommand)]
     Cluster(cluster::Task),
+    /// Build Taffrail's image from this checkout, without a container engine
+    Image {
+        /// Its name and tag [default: those of the release]
+        #[arg(long)]
+        name: Option<String>,
+        /// Where its archive goes, in the form of `docker save`
+        archive: PathBuf,
+    },
     /// Check and install what the other tasks need
     Tools,
     /// The tests of pods, in the network of a node
@@ -66,6 +74,7 @@ fn main() -> Result<()> {
         Task::Generate => generate::run(),
         Task::Servers => servers::foreground(&tools::install_servers()?),
         Task::Cluster(task) => cluster::run(task),
+        Task::Image { name, archive } => cluster::write_image(name.as_deref(), &archive),
         Task::Tools => test::install(),
         Task::OnNode { cluster, arguments } => test::on_node(&cluster, &arguments),
     }

@@ -66,8 +66,8 @@ pub fn of_prometheus() -> Result<[PathBuf; 3]> {
 }
 
 /// Builds Taffrail with everything in one file, and makes its image; returns the archive's path.
-pub fn of_taffrail(scratch: &Scratch) -> Result<PathBuf> {
-    let name = format!("ghcr.io/taffrail/taffrail:{}", env!("CARGO_PKG_VERSION"));
+pub fn of_taffrail(scratch: &Scratch, name: Option<&str>) -> Result<PathBuf> {
+    let name = name.unwrap_or(concat!("ghcr.io/taffrail/taffrail:", env!("CARGO_PKG_VERSION")));
     let program = static_taffrail()?;
     let root = scratch.dir("root")?;
     copy(&program, &root.join("taffrail"))?;
@@ -76,7 +76,7 @@ pub fn of_taffrail(scratch: &Scratch) -> Result<PathBuf> {
     // OpenSSL, which Kafka's client uses, would look where the distribution it was built on has them.
     let environment = [format!("SSL_CERT_FILE={CA_CERTIFICATES}")];
     let environment = environment.each_ref().map(String::as_str);
-    let image = Image { name: &name, entrypoint: &["/taffrail"], user: "65532:65532", environment: &environment };
+    let image = Image { name, entrypoint: &["/taffrail"], user: "65532:65532", environment: &environment };
     image.write(scratch.path(), &root, &archive)?;
     eprintln!("made {name}");
     Ok(archive)
@@ -116,7 +116,8 @@ fn install_busybox(busybox: &Path, root: &Path) -> Result<()> {
     Ok(())
 }
 
-fn copy(from: &Path, to: &Path) -> Result<()> {
+/// Copies a file, and makes the folders that are missing.
+pub fn copy(from: &Path, to: &Path) -> Result<()> {
     to.parent().map_or(Ok(()), fs::create_dir_all).with_context(|| format!("could not create {}", to.display()))?;
     fs::copy(from, to).map(drop).with_context(|| format!("could not copy {} to {}", from.display(), to.display()))
 }
