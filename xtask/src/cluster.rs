@@ -1,7 +1,7 @@
 //! A real Kubernetes: the control plane alone, on free ports of the loopback address, or with a node that runs pods, in
 //! namespaces of its own.
 
-mod build;
+pub mod build;
 mod certificates;
 mod cgroups;
 mod control_plane;
@@ -30,7 +30,7 @@ use crate::tools;
 use certificates::Authority;
 use cgroups::Cgroups;
 use control_plane::ControlPlane;
-use kubectl::Kubectl;
+pub use kubectl::Kubectl;
 use node::Node;
 use sandbox::{Namespaces, Sandbox};
 
@@ -274,8 +274,7 @@ impl Cluster {
     }
 
     /// Its administrator's kubectl.
-    #[cfg(test)]
-    fn kubectl(&self) -> Result<Kubectl> {
+    pub fn kubectl(&self) -> Result<Kubectl> {
         Kubectl::new(self.scratch.path().join(KUBECONFIG))
     }
 

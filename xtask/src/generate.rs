@@ -4,11 +4,12 @@ use std::fs;
 
 use anyhow::{Context, Result};
 
-use crate::{place, process, ui};
+use crate::{chart, place, process, ui};
 
-/// Writes the custom resource definitions and the web page anew.
+/// Writes the custom resource definitions, the snapshots of the chart and the web page anew.
 pub fn run() -> Result<()> {
     crds()?;
+    chart::generate()?;
     ui::generate()
 }
 

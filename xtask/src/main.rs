@@ -4,6 +4,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod bench;
+mod chart;
 mod cluster;
 mod generate;
 mod place;
@@ -37,7 +38,7 @@ enum Task {
         /// What to measure
         name: bench::Bench,
     },
-    /// Write anew what is generated and checked in: the custom resource definitions, the built web page
+    /// Write anew what is generated and checked in: the custom resource definitions, what the chart renders, the web page
     Generate,
     /// Start Kafka and Elasticsearch for tests, print how to reach them, stop them on Ctrl-C
     Servers,

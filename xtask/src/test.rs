@@ -13,7 +13,7 @@ use clap::ValueEnum;
 use crate::cluster::{self, Cluster, Form};
 use crate::place::Scratch;
 use crate::servers::Servers;
-use crate::{place, process, tools, ui};
+use crate::{chart, place, process, tools, ui};
 
 /// What `cargo xtask test` does, in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -30,6 +30,8 @@ pub enum Step {
     Clippy,
     /// Documentation, its warnings as errors
     Docs,
+    /// The chart, manifests and the Tiltfile, with Helm, kubeconform and Starlark
+    Chart,
     /// Build everything, start Kafka, Elasticsearch and Kubernetes' control plane, and run all tests but the next ones
     Test,
     /// Build the image, start Kubernetes with a node, Kafka and Elasticsearch beside it, and run the tests of pods
@@ -91,19 +93,22 @@ fn run_step(step: Step, arguments: &[String], summary: &mut Summary) -> Result<(
         }
         Step::Ui => summary.time("web page", ui::check),
         Step::Clippy => summary.time("lints", || {
-            let arguments = ["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"];
-            process::run(place::cargo()?.args(arguments))
+            let mut cargo = place::cargo()?;
+            cargo.args(["clippy", "--workspace", "--all-targets", "--features", "taffrail-tests/node", "--locked"]);
+            process::run(cargo.args(["--", "-D", "warnings"]))
         }),
         Step::Docs => summary.time("documentation", || {
             let mut cargo = place::cargo()?;
             process::run(cargo.env("RUSTDOCFLAGS", "-D warnings").args(["doc", "--workspace", "--no-deps", "--locked"]))
         }),
+        Step::Chart => summary.time("chart", chart::check),
         Step::Test => {
             // The tests start the binary, which is no dependency of theirs: it must be built before.
             summary.time("build", || {
                 process::run(place::cargo()?.args(["build", "--workspace", "--all-targets", "--locked"]))
             })?;
-            let mut servers = summary.time("servers", || Servers::start(&tools::install_servers()?, Ipv4Addr::LOCALHOST))?;
+            let mut servers =
+                summary.time("servers", || Servers::start(&tools::install_servers()?, Ipv4Addr::LOCALHOST))?;
             let mut cluster = summary.time("cluster", || {
                 cluster::install(Form::ControlPlane)?;
                 Cluster::start(Scratch::new()?, Form::ControlPlane)
