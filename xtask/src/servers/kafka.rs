@@ -58,8 +58,9 @@ pub fn start(jdk: &Jdk, scratch: &Scratch, address: SocketAddr, controller_port:
 }
 
 fn write_properties(file: &Path, data: &Path, address: SocketAddr, controller_port: u16) -> Result<()> {
-    let text =
-        PROPERTIES.replace("@ADDRESS@", &address.to_string()).replace("@CONTROLLER_PORT@", &controller_port.to_string());
+    let text = PROPERTIES
+        .replace("@ADDRESS@", &address.to_string())
+        .replace("@CONTROLLER_PORT@", &controller_port.to_string());
     fs::write(file, text.replace("@DATA@", &data.display().to_string()))
         .with_context(|| format!("could not write {}", file.display()))
 }

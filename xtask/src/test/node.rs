@@ -49,8 +49,13 @@ pub fn inside(dir: &Path, arguments: &[String]) -> Result<()> {
     for phase in phases {
         let mut cargo = place::cargo()?;
         // There is no network but the node's.
-        cargo.args(["test", "--locked", "--offline", "--package", "taffrail-tests", "--test", TESTS, "--"]);
-        cargo.args(*phase).args(arguments).envs(servers.exports()).envs(exports.iter().cloned());
+        cargo.args(["test", "--locked", "--offline", "--package", "taffrail-tests", "--features", "node"]);
+        cargo
+            .args(["--test", TESTS, "--"])
+            .args(*phase)
+            .args(arguments)
+            .envs(servers.exports())
+            .envs(exports.iter().cloned());
         outcome = outcome.and(process::run(&mut cargo));
         process::check_interrupted()?;
     }
