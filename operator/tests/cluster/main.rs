@@ -8,7 +8,9 @@ mod leadership;
 mod neighbours;
 mod pipelines;
 mod rights;
+mod rivals;
 mod shared;
 #[path = "../support/mod.rs"]
 mod support;
+mod webhook;
 mod writes;

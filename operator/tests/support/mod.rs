@@ -2,7 +2,7 @@
 
 mod gate;
 mod picture;
-mod scratch;
+pub mod scratch;
 mod tap;
 mod workers;
 

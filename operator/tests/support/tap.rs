@@ -21,6 +21,8 @@ pub enum Death {
 pub struct Tap {
     state: Mutex<State>,
     died: watch::Sender<bool>,
+    /// Requests for the first go to the second: the namespace that Leases are in.
+    lease: Option<(String, String)>,
 }
 
 #[derive(Default)]
@@ -32,7 +34,13 @@ struct State {
 
 impl Tap {
     pub fn new() -> Arc<Self> {
-        Arc::new(Self { state: Mutex::default(), died: watch::Sender::new(false) })
+        Arc::new(Self { state: Mutex::default(), died: watch::Sender::new(false), lease: None })
+    }
+
+    /// One whose operator has its Lease in another namespace than it believes.
+    pub fn with_lease_in(namespace: &str, other: &str) -> Arc<Self> {
+        let lease = [namespace, other].map(|name| format!("/namespaces/{name}/leases"));
+        Arc::new(Self { state: Mutex::default(), died: watch::Sender::new(false), lease: Some(lease.into()) })
     }
 
     /// From now on kills at the first of these writes.
@@ -68,7 +76,11 @@ impl Tap {
         Client::new(service, "default")
     }
 
-    async fn pass(self: Arc<Self>, client: Client, request: Request<Body>) -> kube::Result<Response<Body>> {
+    async fn pass(self: Arc<Self>, client: Client, mut request: Request<Body>) -> kube::Result<Response<Body>> {
+        if let Some((from, to)) = &self.lease {
+            let uri = request.uri().to_string().replace(from, to);
+            *request.uri_mut() = uri.parse().unwrap();
+        }
         match self.note(&request) {
             None => client.send(request).await,
             Some(Death::Unsent) => std::future::pending().await,
