@@ -9,7 +9,7 @@ use anyhow::Context;
 use taffrail_crds::ObjectKey;
 use taffrail_crds::manifest::{self, Problem};
 
-mod semantic;
+pub(crate) mod semantic;
 
 /// The deepest folder that is looked into.
 const MAX_DEPTH: usize = 16;

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use taffrail_crds::{ByteSize, Receiver};
 
+use crate::webhook::Webhook;
+
 /// What the operator needs in order to run.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -33,6 +35,8 @@ pub struct Config {
     pub discovery_interval: Duration,
     /// The times of the Lease.
     pub lease: LeaseTimes,
+    /// The webhook that refuses what can't work, if there is to be one.
+    pub webhook: Option<Webhook>,
 }
 
 /// The times of the Lease that the operator's replicas share.
@@ -70,6 +74,7 @@ impl Config {
             worker_port: crate::resources::TELEMETRY_PORT,
             discovery_interval: Duration::from_secs(30),
             lease: LeaseTimes::default(),
+            webhook: None,
         }
     }
 }

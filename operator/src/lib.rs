@@ -2,7 +2,8 @@
 //!
 //! Watches fill caches, and what they tell of becomes work in a queue (`watch`, `cache`, `queue`). Each controller looks
 //! at one object: dereference, validate, build, apply. The middle two are pure; `resources` renders, `apply` writes.
-//! Of the operator's replicas one does all this, by a Lease (`lease`); another begins when that one has stopped.
+//! Of the operator's replicas one does all this, by a Lease (`lease`); another begins when that one has stopped. All of
+//! them answer the API server where it asks about objects before it takes them (`webhook`).
 
 #![forbid(unsafe_code)]
 
@@ -26,6 +27,7 @@ mod secrets;
 mod status;
 mod telemetry;
 mod watch;
+mod webhook;
 mod workers;
 
 pub use config::{Config, LeaseTimes};
@@ -34,6 +36,7 @@ pub use lease::LEASE;
 pub use operator::{ConnectError, Operator, connect};
 pub use status::REASONS;
 pub use telemetry::OperatorMetrics;
+pub use webhook::{Check, Findings, Lives, PATH as WEBHOOK_PATH, Webhook, serve as serve_webhook};
 
 /// The name by which the operator applies fields.
 pub const FIELD_MANAGER: &str = "taffrail-operator";

@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::context::Context;
 use crate::lease::Candidate;
 use crate::telemetry::OperatorMetrics;
+use crate::webhook::keeper;
 use crate::{controllers, discovery, watch, workers};
 
 /// How many objects are looked at at a time. Each waits for the API server most of the time.
@@ -133,6 +134,9 @@ async fn lead(context: Arc<Context>, state: Arc<Mutex<State>>) {
     tasks.spawn(workers::poll(context.clone()));
     if context.config.service_monitors {
         tasks.spawn(discovery::look_for_monitors(context.clone()));
+    }
+    if let Some(webhook) = context.config.webhook.clone() {
+        tasks.spawn(keeper::keep(context.clone(), webhook));
     }
     for _ in 0..AT_ONCE {
         tasks.spawn(controllers::work(context.clone()));

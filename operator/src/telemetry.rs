@@ -19,6 +19,7 @@ pub struct OperatorMetrics {
     writes: Family<Labels<1>, Counter>,
     watch_failures: Counter,
     poll_failures: Counter,
+    reviews: Family<Labels<1>, Counter>,
     leader: Gauge,
     queued: Gauge,
 }
@@ -34,6 +35,7 @@ impl OperatorMetrics {
             writes: Family::default(),
             watch_failures: Counter::default(),
             poll_failures: Counter::default(),
+            reviews: Family::default(),
             leader: Gauge::default(),
             queued: Gauge::default(),
         };
@@ -43,6 +45,7 @@ impl OperatorMetrics {
         registry.register("writes", "Writes to the API server but for the Lease, by verb", own.writes.clone());
         registry.register("watch_failures", "Watches that broke off and were begun again", own.watch_failures.clone());
         registry.register("poll_failures", "Workers that did not say what they have loaded", own.poll_failures.clone());
+        registry.register("reviews", "Objects that the webhook was asked about, by answer", own.reviews.clone());
         registry.register("leader", "1 while this replica leads", own.leader.clone());
         registry.register("queued", "Objects that wait to be looked at", own.queued.clone());
         own
@@ -67,6 +70,10 @@ impl OperatorMetrics {
 
     pub(crate) fn poll_failed(&self) {
         self.poll_failures.inc();
+    }
+
+    pub(crate) fn reviewed(&self, answer: &'static str) {
+        self.reviews.get_or_create(&[("answer", answer)]).inc();
     }
 
     pub(crate) fn leads(&self, leads: bool) {

@@ -1,43 +1,73 @@
 //! What a schema can't say: whether queries, templates and transforms are programs that run.
 
 use taffrail_crds::manifest::{Located, Problem};
-use taffrail_crds::{AlertRuleSpec, DashboardSpec, LogPipelineSpec, Object};
+use taffrail_crds::{AlertRule, DashboardSpec, LogPipelineSpec, Object};
 use taffrail_logstore::q::Query;
 use taffrail_query::ShortQuery;
 
-/// What is wrong with an object whose form is right.
-pub(crate) fn problems(located: &Located<Object>) -> Vec<Problem> {
-    let mut found = Found { located, problems: Vec::new() };
-    match &located.object {
+/// What is found in an object whose form is right.
+#[derive(Default)]
+pub(crate) struct Found {
+    /// What keeps it from working.
+    pub(crate) problems: Vec<Fault>,
+    /// What does not work of it for now.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// Something wrong in a field.
+pub(crate) struct Fault {
+    pub(crate) path: String,
+    /// Counted from 1, as the column is, in the field's text.
+    line: usize,
+    column: usize,
+    pub(crate) message: String,
+}
+
+/// What is found in an object whose form is right.
+pub(crate) fn look_at(object: &Object) -> Found {
+    let mut found = Found::default();
+    match object {
         Object::LogPipeline(pipeline) => found.pipeline(&pipeline.spec),
-        Object::AlertRule(rule) => found.rule(&rule.spec),
+        Object::AlertRule(rule) => found.rule(rule),
         Object::Dashboard(dashboard) => found.dashboard(&dashboard.spec),
         Object::Secret(_) => {}
     }
-    found.problems
+    found
 }
 
-struct Found<'a> {
-    located: &'a Located<Object>,
-    problems: Vec<Problem>,
+/// What is wrong with an object of a file, and where.
+pub(crate) fn problems(located: &Located<Object>) -> Vec<Problem> {
+    let faults = look_at(&located.object).problems.into_iter();
+    faults.map(|fault| located.problem_within(&fault.path, fault.line, fault.column, fault.message)).collect()
 }
 
-impl Found<'_> {
+impl Found {
+    fn fault(&mut self, path: &str, (line, column): (usize, usize), message: String) {
+        self.problems.push(Fault { path: path.to_owned(), line, column, message });
+    }
+
     fn pipeline(&mut self, spec: &LogPipelineSpec) {
         let Some(transform) = &spec.transform else { return };
         let Err(faults) = taffrail_ingestion::check_transform(transform) else { return };
         for fault in faults.lines() {
-            let (line, column) = place(fault).unwrap_or((1, 1));
-            self.problems.push(self.located.problem_within("spec.transform", line, column, fault.to_owned()));
+            self.fault("spec.transform", place(fault).unwrap_or((1, 1)), fault.to_owned());
         }
     }
 
-    fn rule(&mut self, spec: &AlertRuleSpec) {
-        if let Some(query) = &spec.query {
+    fn rule(&mut self, rule: &AlertRule) {
+        if let Some(query) = &rule.spec.query {
             self.short("spec.query", query);
         }
-        if let Some(logs) = &spec.logs {
+        if let Some(logs) = &rule.spec.logs {
             self.logs("spec.logs.q", &logs.q);
+        }
+        for fault in taffrail_rules::check(rule) {
+            match fault.reason {
+                "InvalidTemplate" => self.fault("spec.annotations", (1, 1), fault.message),
+                "UnsupportedQuery" | "UnsupportedReceiver" => self.warnings.push(fault.message),
+                // Told above with its place, or by the schema.
+                _ => {}
+            }
         }
     }
 
@@ -60,13 +90,13 @@ impl Found<'_> {
 
     fn short(&mut self, path: &str, query: &str) {
         if let Err(error) = query.parse::<ShortQuery>() {
-            self.problems.push(self.located.problem_within(path, 1, error.column, error.to_string()));
+            self.fault(path, (1, error.column), error.to_string());
         }
     }
 
     fn logs(&mut self, path: &str, query: &str) {
         if let Err(error) = Query::parse(query) {
-            self.problems.push(self.located.problem_within(path, 1, error.column, error.to_string()));
+            self.fault(path, (1, error.column), error.to_string());
         }
     }
 
@@ -87,7 +117,7 @@ impl Found<'_> {
                 if name.starts_with(|c: char| !c.is_ascii_digit()) {
                     let column = query[..query.len() - rest.len() + at].chars().count() + 1;
                     let message = format!("there is no variable `{name}`; add it to spec.variables");
-                    self.problems.push(self.located.problem_within(path, 1, column, message));
+                    self.fault(path, (1, column), message);
                 }
             }
             rest = &after[length..];

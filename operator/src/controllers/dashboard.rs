@@ -47,7 +47,7 @@ fn is_told(dashboard: &Dashboard) -> bool {
     status.is_some_and(|status| status.observed_generation == dashboard.metadata.generation)
 }
 
-fn validate(dashboard: &Dashboard) -> Result<(), Why> {
+pub(super) fn validate(dashboard: &Dashboard) -> Result<(), Why> {
     let name = dashboard.metadata.name.as_deref().unwrap_or_default();
     if name.len() > LONGEST_NAME || name == SHARED {
         let message = format!("a Dashboard's name has at most {LONGEST_NAME} characters, and is not `{SHARED}`");

@@ -9,10 +9,12 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
 use kube::api::{Api, DynamicObject, Patch, PatchParams};
 use kube::core::{DeserializeGuard, error_boundary::InvalidObject};
 use serde_json::{Value, json};
+use taffrail_crds::Object;
 
 use crate::FIELD_MANAGER;
 use crate::apply::status_body;
 use crate::child::Child;
+use crate::config::Config;
 use crate::context::{Context, Own};
 use crate::error::Error;
 use crate::queue::Work;
@@ -28,6 +30,16 @@ pub(crate) mod tally;
 
 /// When to look again at an object whose workers have just been asked.
 const SOON: Duration = Duration::from_secs(1);
+
+/// What the operator objects to in an object, whatever else there is in the cluster.
+pub(crate) fn objection(config: &Config, object: &Object) -> Option<String> {
+    let objection = match object {
+        Object::LogPipeline(pipeline) => pipeline::objection(config, pipeline),
+        Object::Dashboard(dashboard) => dashboard::validate(dashboard).err(),
+        Object::AlertRule(_) | Object::Secret(_) => None,
+    };
+    objection.map(|why| why.message)
+}
 
 /// Does work as it becomes due, for good.
 pub(crate) async fn work(context: Arc<Context>) {

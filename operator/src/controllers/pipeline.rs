@@ -12,6 +12,7 @@ use super::tally::{Counts, Tally};
 use super::{SOON, Subject, find, secret_not_found, trouble, write_status};
 use crate::apply::{apply_all, prune};
 use crate::child::{Child, ChildKind};
+use crate::config::Config;
 use crate::context::Context;
 use crate::error::Error;
 use crate::resources::ingestion::{Surroundings, render};
@@ -50,7 +51,8 @@ pub(super) async fn reconcile(context: &Context, namespace: &str, name: &str) ->
     let DeserializeGuard(Ok(pipeline)) = object.as_ref() else { return Ok(None) };
     let facts = dereference(context, pipeline, &subject).await?;
     let pods = context.pods(namespace, Component::Ingestion, name);
-    let (verdict, failure) = match validate(pipeline).and_then(|()| build(context, pipeline, &subject, &facts)) {
+    let (verdict, failure) = match validate(pipeline).and_then(|()| build(&context.config, pipeline, &subject, &facts))
+    {
         // Workers of the version before go on.
         Err(why) => (Verdict::degraded(why), None),
         Ok(plan) => match apply(context, &subject, &plan).await {
@@ -115,13 +117,21 @@ fn validate(pipeline: &LogPipeline) -> Result<(), Why> {
     Ok(())
 }
 
-fn build(context: &Context, pipeline: &LogPipeline, subject: &Subject, facts: &Facts) -> Result<Plan, Why> {
-    let around = Surroundings {
-        config: &context.config,
-        secrets: &facts.secrets,
-        secrets_hash: &facts.secrets_hash,
-        monitors: facts.monitors,
+/// What keeps a pipeline from having workers, whatever else there is in the cluster.
+pub(super) fn objection(config: &Config, pipeline: &LogPipeline) -> Option<Why> {
+    let facts = Facts {
+        secrets: pipeline.spec.secret_names().into_iter().collect(),
+        missing: Vec::new(),
+        secrets_hash: String::new(),
+        monitors: config.service_monitors,
     };
+    let subject = Subject::new::<LogPipeline>(&pipeline.metadata);
+    validate(pipeline).and_then(|()| build(config, pipeline, &subject, &facts)).err()
+}
+
+fn build(config: &Config, pipeline: &LogPipeline, subject: &Subject, facts: &Facts) -> Result<Plan, Why> {
+    let around =
+        Surroundings { config, secrets: &facts.secrets, secrets_hash: &facts.secrets_hash, monitors: facts.monitors };
     let rendered = render(pipeline, &subject.namespace, &subject.owner(), &around);
     let (objects, content_hash) = rendered.map_err(|error| Why::new("InvalidTemplate", error.to_string()))?;
     Ok(Plan { objects, content_hash })

@@ -20,9 +20,11 @@ const SHORTEST_INTERVAL: Millis = 100;
 
 /// What is wrong with a rule: a word that never changes, and a sentence for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Fault {
-    pub(crate) reason: &'static str,
-    pub(crate) message: String,
+pub struct Fault {
+    /// The word, as it stands in conditions.
+    pub reason: &'static str,
+    /// What is wrong, and what to do about it.
+    pub message: String,
 }
 
 impl Fault {
@@ -53,6 +55,17 @@ pub(crate) struct Compiled {
     pub(crate) suspended: bool,
     /// What is wrong without keeping the rule from running.
     pub(crate) faults: Vec<Fault>,
+}
+
+/// What is wrong with a rule by itself, whatever the secrets are that it names.
+#[must_use]
+pub fn check(rule: &AlertRule) -> Vec<Fault> {
+    let mut faults = match compile(rule, &[], |_| None) {
+        Ok(compiled) => compiled.faults,
+        Err(fault) => vec![fault],
+    };
+    faults.retain(|fault| fault.reason != "SecretNotFound");
+    faults
 }
 
 /// Checks a rule.

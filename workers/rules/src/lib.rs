@@ -28,5 +28,6 @@ mod testing;
 mod worker;
 
 pub use clock::{Clock, SystemClock, TestClock};
+pub use compile::{Fault, check};
 pub use journal::JournalError;
 pub use worker::{RuleWorker, RuleWorkerConfig, StartError};
