@@ -29,6 +29,8 @@ struct State<T> {
     written: BTreeSet<Key>,
     /// Scopes whose first list is complete.
     synced: BTreeSet<Option<String>>,
+    /// Scopes that can't be listed for lack of the right to.
+    refused: BTreeSet<Option<String>>,
 }
 
 impl<T> Default for Cache<T> {
@@ -38,6 +40,7 @@ impl<T> Default for Cache<T> {
             listed: BTreeMap::new(),
             written: BTreeSet::new(),
             synced: BTreeSet::new(),
+            refused: BTreeSet::new(),
         };
         Self { state: RwLock::new(state) }
     }
@@ -67,6 +70,17 @@ impl<T: Resource> Cache<T> {
         self.state.read().synced.len() >= scopes
     }
 
+    /// Whether of so many scopes everything is known that may be known.
+    pub(crate) fn is_synced_or_refused(&self, scopes: usize) -> bool {
+        let state = self.state.read();
+        state.synced.union(&state.refused).count() >= scopes
+    }
+
+    /// Notes that a scope can't be listed for lack of the right to. A list that succeeds takes that back.
+    pub(crate) fn refuse(&self, scope: Option<&str>) {
+        self.state.write().refused.insert(scope.map(str::to_owned));
+    }
+
     /// Puts an object here as the API server has just returned it.
     pub(crate) fn put(&self, object: T) {
         let key = key_of(&object);
@@ -80,6 +94,7 @@ impl<T: Resource> Cache<T> {
         let mut state = self.state.write();
         state.objects.clear();
         state.synced.clear();
+        state.refused.clear();
     }
 
     /// Takes in an event of a watch over a namespace, or over all, and says what has changed by it.
@@ -106,6 +121,7 @@ impl<T: Resource> Cache<T> {
                         && !state.written.contains(*key)
                 };
                 let gone: Vec<_> = state.objects.keys().filter(is_gone).cloned().collect();
+                state.refused.remove(&scope);
                 state.synced.insert(scope);
                 gone.iter().filter_map(|key| Some((Some(state.objects.remove(key)?), None))).collect()
             }
@@ -194,5 +210,18 @@ mod tests {
         assert_eq!(names(&cache), ["new", "stays", "is-not-asked"]);
         assert_eq!(cache.in_namespace("n").len(), 2);
         assert_eq!(cache.in_namespace("").len(), 0);
+    }
+
+    #[test]
+    fn a_scope_that_may_not_be_listed_is_not_waited_for_until_it_may() {
+        let cache: Cache<ConfigMap> = Cache::default();
+        cache.take_in(Some("n"), Event::Init);
+        cache.take_in(Some("n"), Event::InitDone);
+        cache.refuse(Some("other"));
+        assert!(!cache.is_synced(2) && cache.is_synced_or_refused(2));
+        cache.take_in(Some("other"), Event::Init);
+        cache.take_in(Some("other"), Event::InitDone);
+        cache.refuse(Some("other"));
+        assert!(cache.is_synced(2) && !cache.is_synced_or_refused(3), "no scope counts twice");
     }
 }

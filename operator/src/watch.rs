@@ -49,13 +49,21 @@ pub(crate) fn start(context: &Arc<Context>, tasks: &mut JoinSet<()>) {
 }
 
 /// Whether everything has been listed once.
+///
+/// Of the kinds that are only written it is enough to know that they may not be listed: what can't be done about them is
+/// said then, and all others are looked after. Without the objects themselves, their Secrets and pods nothing true can be
+/// said.
 pub(crate) fn is_synced(context: &Context) -> bool {
     let scopes = scopes(context).len();
+    let is_enough = |kind: &ChildKind| match kind {
+        ChildKind::Pod => context.children(*kind).is_synced(scopes),
+        _ => context.children(*kind).is_synced_or_refused(scopes),
+    };
     context.pipelines.is_synced(scopes)
         && context.rules.is_synced(scopes)
         && context.dashboards.is_synced(scopes)
         && context.secrets.metadata.is_synced(scopes)
-        && ChildKind::BUILT_IN.iter().all(|kind| context.children(*kind).is_synced(scopes))
+        && ChildKind::BUILT_IN.iter().all(is_enough)
 }
 
 /// Watches one kind of the operator's objects, for good.
@@ -150,6 +158,9 @@ async fn follow<K>(
             Ok(event) => cache.take_in(scope, event.modify(&lighten)).into_iter().for_each(&on),
             Err(error) => {
                 context.metrics.watch_failed();
+                if is_refused(&error) {
+                    cache.refuse(scope);
+                }
                 tracing::warn!(%error, "the watch of {what} broke off; it is begun again");
             }
         }
@@ -183,6 +194,10 @@ fn child_changed(context: &Context, kind: ChildKind, (before, after): &Change<Ch
             }
         }
     }
+}
+
+fn is_refused(error: &watcher::Error) -> bool {
+    matches!(error, watcher::Error::InitialListFailed(kube::Error::Api(status)) if status.code == 403)
 }
 
 /// Has all objects looked at that name a Secret.

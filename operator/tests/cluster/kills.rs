@@ -81,6 +81,13 @@ impl Life {
         }
     }
 
+    /// How often the pipeline's pods have been asked to be others. What objects share may be that more often, as they come
+    /// one by one.
+    async fn rollouts(&self) -> Option<i64> {
+        let deployment = self.scratch.get("apps/v1", "Deployment", "logs-ingestion").await?;
+        deployment["metadata"]["generation"].as_i64()
+    }
+
     /// Whether the operator is killed before everything looks as it should.
     async fn is_killed_before(&self, what: &str, picture: &Picture) -> bool {
         tokio::select! {
@@ -96,8 +103,8 @@ impl Life {
     }
 }
 
-/// After each chapter of a life what there is, and the writes that led to it.
-type Story = Vec<(Picture, Vec<String>)>;
+/// After each chapter of a life what there is, the writes that led to it, and how often pods were started anew.
+type Story = Vec<(Picture, Vec<String>, Option<i64>)>;
 
 /// A life that nothing disturbs.
 async fn undisturbed() -> Story {
@@ -112,7 +119,7 @@ async fn undisturbed() -> Story {
                 (writes, since) = (life.tap.count(), Instant::now());
             }
         }
-        story.push((life.scratch.picture().await, life.tap.take()));
+        story.push((life.scratch.picture().await, life.tap.take(), life.rollouts().await));
     }
     story
 }
@@ -121,7 +128,7 @@ async fn undisturbed() -> Story {
 async fn live(story: &Story, index: usize, death: Death) -> Vec<String> {
     let mut life = Life::begin("killed").await;
     let mut deaths = Vec::new();
-    for (chapter, (picture, steps)) in story.iter().enumerate() {
+    for (chapter, (picture, steps, rollouts)) in story.iter().enumerate() {
         let mut fatal: Vec<_> = steps.iter().skip(index).step_by(LIVES).cloned().collect();
         life.tap.arm(&fatal, death);
         life.act(chapter).await;
@@ -132,6 +139,7 @@ async fn live(story: &Story, index: usize, death: Death) -> Vec<String> {
             life.rise_again();
             life.tap.arm(&fatal, death);
         }
+        assert_eq!(life.rollouts().await, *rollouts, "chapter {chapter}, died at {deaths:?}");
     }
     deaths
 }
@@ -145,7 +153,7 @@ async fn what_an_operator_killed_at_any_write_leaves_the_next_one_finishes() {
         let deaths = lives.concat();
         // What there is comes of a write in every life, and so somebody has died at each of them. What is said of it, and
         // what the garbage collector deletes as well, may be another write each time.
-        for step in story[..2].iter().flat_map(|(_, steps)| steps).filter(|step| !step.contains("events")) {
+        for step in story[..2].iter().flat_map(|(_, steps, _)| steps).filter(|step| !step.contains("events")) {
             assert!(deaths.contains(step), "no operator was killed at {step:?}");
         }
     }

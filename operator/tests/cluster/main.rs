@@ -12,5 +12,5 @@ mod rivals;
 mod shared;
 #[path = "../support/mod.rs"]
 mod support;
-mod webhook;
+mod withdrawn;
 mod writes;

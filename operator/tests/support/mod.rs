@@ -2,6 +2,7 @@
 
 mod gate;
 mod picture;
+pub mod rights;
 pub mod scratch;
 mod tap;
 mod workers;

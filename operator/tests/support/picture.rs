@@ -75,10 +75,6 @@ fn drawn(kind: &str, mut object: Value, is_own: bool) -> Value {
     let owners = metadata["ownerReferences"].as_array().cloned().unwrap_or_default();
     let owners: Value = owners.iter().map(|owner| json!([owner["kind"], owner["name"]])).collect();
     object["metadata"] = json!({"labels": metadata["labels"], "annotations": annotations, "owners": owners});
-    // How often its pods were started anew. What objects share may be that more often, as they come one by one.
-    if kind == "Deployment" && owners[0][0] == "LogPipeline" {
-        object["metadata"]["generation"] = metadata["generation"].clone();
-    }
     object
 }
 

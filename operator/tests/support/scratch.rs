@@ -105,6 +105,17 @@ impl Scratch {
         self.wait_for(TAFFRAIL, kind, name, |object| said(object, condition).as_deref() == Some(expected)).await
     }
 
+    /// What a condition says of each of our objects: `status reason`.
+    pub async fn said_of_all(&self, condition: &str) -> Vec<String> {
+        let mut all = Vec::new();
+        for (api_version, kind) in WRITTEN.into_iter().filter(|(api_version, _)| *api_version == TAFFRAIL) {
+            for object in self.api(api_version, kind).list(&ListParams::default()).await.unwrap() {
+                all.extend(said(&serde_json::to_value(object).unwrap(), condition));
+            }
+        }
+        all
+    }
+
     /// Writes to an object as somebody else.
     pub async fn meddle(&self, api_version: &str, kind: &str, name: &str, patch: Value) {
         let params = PatchParams { field_manager: Some("somebody".to_owned()), ..PatchParams::default() };
