@@ -3,14 +3,17 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod isolation;
 mod kills;
 mod leadership;
 mod neighbours;
+mod owners;
 mod pipelines;
 mod rights;
 mod rivals;
 mod shared;
 #[path = "../support/mod.rs"]
 mod support;
+mod webhook;
 mod withdrawn;
 mod writes;
