@@ -60,6 +60,8 @@ const REFUSED: &[(&str, &str)] = &[
     (r#"{"receivers": {"slack": {}}}"#, "at '/receivers'"),
     (r#"{"serviceMonitor": {"enabled": "true"}}"#, "at '/serviceMonitor/enabled'"),
     (r#"{"serviceMonitor": {"labels": {"release": 1}}}"#, "at '/serviceMonitor/labels/release'"),
+    (r#"{"webhook": {"enabled": 1}}"#, "at '/webhook/enabled'"),
+    (r#"{"webhook": {"failurePolicy": "Fail"}}"#, "'failurePolicy' not allowed"),
 ];
 
 /// Checks all of it.
