@@ -173,7 +173,7 @@ pub fn restarts(pod: &Value) -> u64 {
     containers.filter_map(|container| container["restartCount"].as_u64()).sum()
 }
 
-/// Ids of the processes, in pods or not, whose command lines hold all of some words.
+/// Ids of the processes, in pods or not, whose command lines hold all of some words; not of those that start them.
 #[must_use]
 pub fn processes(words: &[&str]) -> Vec<u32> {
     let ids = fs::read_dir("/proc").into_iter().flatten().flatten();
@@ -181,7 +181,8 @@ pub fn processes(words: &[&str]) -> Vec<u32> {
     ids.filter(|id| {
         let line = fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
         let line = String::from_utf8_lossy(&line).replace('\0', " ");
-        words.iter().all(|word| line.contains(word)) && !line.starts_with("setpriv") && !line.starts_with("nsenter")
+        let starts_others = ["setpriv ", "nsenter ", "sh "].iter().any(|starter| line.starts_with(starter));
+        !starts_others && words.iter().all(|word| line.contains(word))
     })
     .collect()
 }

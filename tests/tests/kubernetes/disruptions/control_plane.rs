@@ -27,8 +27,9 @@ impl Round {
     fn begin(name: &str) -> Self {
         let pods = pods(NAMESPACE).unwrap();
         apply(NAMESPACE, &one_of_each(name)).unwrap();
-        kubectl(&["delete", "--namespace", NAMESPACE, "poddisruptionbudget,service,ingress", "--all", "--wait=false"])
-            .unwrap();
+        let made =
+            ["poddisruptionbudgets,services,ingresses", "--selector", "app.kubernetes.io/managed-by=taffrail-operator"];
+        kubectl(&[&["delete", "--namespace", NAMESPACE, "--wait=false"], &made[..]].concat()).unwrap();
         Self { suffix: name.to_owned(), objects: ours(NAMESPACE).unwrap().len(), pods }
     }
 
@@ -55,7 +56,6 @@ impl Round {
 
 /// The one process of the control plane that goes by a name.
 fn process(program: &str) -> u32 {
-    // Others are called by its name, too: the shell that starts it again.
     let found = processes(&[&format!("{program} --"), &variable("TAFFRAIL_TEST_CLUSTER")]);
     let [process] = found[..] else { panic!("{found:?} are {program}") };
     process
