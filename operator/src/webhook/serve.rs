@@ -18,10 +18,10 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use k8s_openapi::api::core::v1::Secret;
+use kube::Client;
 use kube::api::Api;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::watch_object;
-use kube::{Client, ResourceExt};
 use parking_lot::RwLock;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -107,16 +107,20 @@ impl ResolvesServerCert for Served {
 async fn follow(secrets: Api<Secret>, name: &str, served: &Served) {
     let mut events = pin!(watch_object(secrets, name).default_backoff());
     while let Some(event) = events.next().await {
-        match event {
-            Ok(None) => tracing::info!("there is no secret {name} with the webhook's certificate yet"),
-            Ok(Some(secret)) => match certified(&secret_data(&secret)) {
-                Ok(key) => {
-                    tracing::info!(version = secret.resource_version(), "took up the certificate of secret {name}");
-                    *served.0.write() = Some(Arc::new(key));
-                }
-                Err(error) => tracing::warn!(error, "the webhook's certificate in secret {name} can't be used"),
-            },
-            Err(error) => tracing::warn!(%error, "the watch of secret {name} broke off; it is begun again"),
+        let data = match event {
+            Ok(secret) => secret.as_ref().map(secret_data).unwrap_or_default(),
+            Err(error) => {
+                tracing::warn!(%error, "the watch of secret {name} broke off; it is begun again");
+                continue;
+            }
+        };
+        match certified(&data) {
+            Ok(key) => {
+                tracing::info!("took up the certificate of secret {name}");
+                *served.0.write() = Some(Arc::new(key));
+            }
+            Err(_) if data.is_empty() => tracing::info!("the webhook has no certificate in secret {name} yet"),
+            Err(error) => tracing::warn!(error, "the webhook's certificate in secret {name} can't be used"),
         }
     }
 }
