@@ -320,4 +320,36 @@ pub struct LogPipelineStatus {
     /// Up to which event time the pipeline has delivered, RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub watermark: Option<String>,
+    /// What the counts above consist of where the source is a Kafka topic, by topic and partition. The counts of a
+    /// partition go with it from worker to worker. A topic that was read before keeps its entries.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 100))]
+    pub partitions: Vec<PartitionStatus>,
+}
+
+/// What became of the records of one partition of a Kafka topic.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct PartitionStatus {
+    /// The topic.
+    pub topic: String,
+    /// Its number. An entry without one is the sum of the topic's partitions that are not listed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub partition: Option<i32>,
+    /// Records that the store acknowledged as new.
+    #[serde(default)]
+    pub indexed: u64,
+    /// Records that the store had already.
+    #[serde(default)]
+    pub deduplicated: u64,
+    /// Records that the dead-letter target acknowledged.
+    #[serde(default)]
+    pub dead_lettered: u64,
+    /// Records that the transform dropped on purpose.
+    #[serde(default)]
+    pub filtered: u64,
+    /// Records in the partition that are not yet accounted for, as its owner said last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lag: Option<u64>,
 }

@@ -301,7 +301,9 @@ impl Books {
 
     /// Closes a book whose source is gone for good; its account stays.
     pub(crate) fn close(&self, book: &Arc<Book>) {
-        self.hand_on(book);
+        // Whoever adds up sees it in one place or the other.
+        let mut open = self.open.lock();
+        open.retain(|other| !Arc::ptr_eq(other, book));
         *self.closed.lock() += book.ledger();
     }
 
@@ -319,11 +321,16 @@ impl Books {
     }
 
     pub(crate) fn total(&self) -> Ledger {
+        self.snapshot().0
+    }
+
+    /// The sum of all books, and what it consists of: those that are open, each as it was added.
+    pub(crate) fn snapshot(&self) -> (Ledger, Vec<(Arc<Book>, Ledger)>) {
+        let open = self.open.lock();
         let mut total = self.closed();
-        for book in self.list() {
-            total += book.ledger();
-        }
-        total
+        let books: Vec<_> = open.iter().map(|book| (book.clone(), book.ledger())).collect();
+        books.iter().for_each(|(_, ledger)| total += *ledger);
+        (total, books)
     }
 
     /// Records that the source has beyond the positions; none where nobody knows.

@@ -42,6 +42,7 @@ impl Pipeline {
             pipeline: name,
             generation: object.metadata.generation,
             books: books.clone(),
+            is_partitioned: object.spec.source.kafka.is_some(),
             health: health.clone(),
             counters: counters.clone(),
             derived: derived.clone(),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use taffrail_crds::LogPipelineStatus;
+use taffrail_crds::{LogPipelineStatus, PartitionStatus};
 use tokio_util::sync::CancellationToken;
 
 use crate::Report;
@@ -11,7 +11,7 @@ use crate::decode::timestamp;
 use crate::deliver::Counters;
 use crate::engine::Derived;
 use crate::health::{Health, Problem};
-use crate::lane::Books;
+use crate::lane::{Book, Books, Ledger};
 
 /// How often status is looked at.
 const EVERY: Duration = Duration::from_secs(1);
@@ -23,6 +23,8 @@ pub(crate) struct State {
     pub(crate) pipeline: String,
     pub(crate) generation: Option<i64>,
     pub(crate) books: Arc<Books>,
+    /// Whether the books are of partitions, and go on with other workers.
+    pub(crate) is_partitioned: bool,
     pub(crate) health: Arc<Health>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) derived: Arc<Derived>,
@@ -72,7 +74,7 @@ impl Reporter {
 
     fn status(&mut self) -> LogPipelineStatus {
         let state = &self.state;
-        let ledger = state.books.total();
+        let (ledger, books) = state.books.snapshot();
         let problem = state.health.problem();
         let (is_ready, Problem { reason, message }) = match problem {
             Some(problem) => (false, problem),
@@ -96,6 +98,100 @@ impl Reporter {
             dead_lettered: ledger.dead_lettered,
             filtered: ledger.filtered,
             watermark: state.books.watermark().map(timestamp::format_millis),
+            partitions: if state.is_partitioned { partitions(&books) } else { Vec::new() },
         }
+    }
+}
+
+/// What is said of the partitions that this worker owns, in order.
+fn partitions(books: &[(Arc<Book>, Ledger)]) -> Vec<PartitionStatus> {
+    let mut partitions: Vec<_> = books
+        .iter()
+        .map(|(book, ledger)| PartitionStatus {
+            topic: book.topic.clone(),
+            partition: Some(book.partition),
+            indexed: ledger.indexed,
+            deduplicated: ledger.deduplicated,
+            dead_lettered: ledger.dead_lettered,
+            filtered: ledger.filtered,
+            lag: book.lag(),
+        })
+        .collect();
+    partitions.sort_by(|a, b| (&a.topic, a.partition).cmp(&(&b.topic, b.partition)));
+    partitions
+}
+
+#[cfg(test)]
+mod tests {
+    use parking_lot::Mutex;
+
+    use super::*;
+
+    fn reporter(is_partitioned: bool) -> (Arc<Books>, Reporter) {
+        let books = Arc::new(Books::default());
+        let state = Arc::new(State {
+            pipeline: "default/shop".to_owned(),
+            generation: Some(3),
+            books: books.clone(),
+            is_partitioned,
+            health: Arc::new(Health::new("default/shop".to_owned())),
+            counters: Arc::default(),
+            derived: Arc::default(),
+        });
+        (books, Reporter::new(state, Arc::new(|_| {})))
+    }
+
+    fn book(partition: i32, indexed: u64) -> Arc<Book> {
+        Book::new("logs", partition, Ledger { indexed, filtered: 1, ..Ledger::default() }, None)
+    }
+
+    #[test]
+    fn a_worker_tells_what_each_of_its_partitions_has_counted() {
+        let (books, mut reporter) = reporter(true);
+        assert_eq!(reporter.status().partitions, []);
+        let (ten, two) = (book(10, 7), book(2, 5));
+        two.set_lag(4);
+        books.open(ten.clone());
+        books.open(two);
+        let status = reporter.status();
+        assert_eq!((status.consumed, status.indexed, status.filtered), (14, 12, 2));
+        let partition = |partition, indexed, lag| PartitionStatus {
+            topic: "logs".to_owned(),
+            partition: Some(partition),
+            indexed,
+            filtered: 1,
+            lag,
+            ..PartitionStatus::default()
+        };
+        assert_eq!(status.partitions, [partition(2, 5, Some(4)), partition(10, 7, None)]);
+        books.hand_on(&ten);
+        let status = reporter.status();
+        assert_eq!((status.consumed, status.partitions), (6, vec![partition(2, 5, Some(4))]));
+    }
+
+    #[test]
+    fn what_is_no_partition_is_in_the_sum_alone() {
+        let (books, mut reporter) = reporter(false);
+        let (one, two) = (book(0, 7), book(0, 5));
+        books.open(one.clone());
+        books.open(two);
+        books.close(&one);
+        let status = reporter.status();
+        assert_eq!((status.consumed, status.partitions), (14, vec![]));
+    }
+
+    #[test]
+    fn only_news_is_reported() {
+        let (books, mut reporter) = reporter(true);
+        let reports = Arc::new(Mutex::new(Vec::new()));
+        reporter.report = {
+            let reports = reports.clone();
+            Arc::new(move |status: LogPipelineStatus| reports.lock().push(status.partitions.len()))
+        };
+        reporter.look();
+        reporter.look();
+        books.open(book(0, 0));
+        reporter.look();
+        assert_eq!(*reports.lock(), [0, 1], "a partition of which nothing is read yet is news");
     }
 }
