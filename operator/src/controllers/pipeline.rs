@@ -8,7 +8,7 @@ use kube::core::DeserializeGuard;
 use taffrail_crds::{LogPipeline, LogPipelineStatus};
 
 use super::rollout::{Replica, judge};
-use super::tally::{Counts, Tally};
+use super::tally::{Tally, Told};
 use super::{SOON, Subject, find, secret_not_found, trouble, write_status};
 use crate::apply::{apply_all, prune};
 use crate::child::{Child, ChildKind};
@@ -191,7 +191,7 @@ async fn say(
     pods: &[Arc<Child>],
 ) -> Result<(), Error> {
     let before = pipeline.status.clone().unwrap_or_default();
-    let mut after = counted(context, subject, &before, pods);
+    let mut after = counted(context, pipeline, subject, &before, pods);
     after.conditions = verdict.conditions(&before.conditions, subject.generation, Timestamp::now());
     after.observed_generation = subject.generation;
     if pipeline.status.as_ref() == Some(&after) {
@@ -203,31 +203,35 @@ async fn say(
 }
 
 /// What the workers have counted, all together.
-fn counted(context: &Context, subject: &Subject, before: &LogPipelineStatus, pods: &[Arc<Child>]) -> LogPipelineStatus {
+fn counted(
+    context: &Context,
+    pipeline: &LogPipeline,
+    subject: &Subject,
+    before: &LogPipelineStatus,
+    pods: &[Arc<Child>],
+) -> LogPipelineStatus {
     let uid = |pod: &Child| pod.metadata.uid.clone().unwrap_or_default();
-    let told: Vec<(String, Option<LogPipelineStatus>)> = pods
+    let told: Vec<Told> = pods
         .iter()
         .map(|pod| {
             let report = context.reports.of(&uid(pod), subject.kind, &subject.name);
             (uid(pod), report.and_then(|report| serde_json::from_value(report.status).ok()))
         })
         .collect();
-    let counts: Vec<_> = told.iter().map(|(pod, status)| (pod.clone(), status.as_ref().map(Counts::of))).collect();
-    let mut tallies = context.tallies.lock();
-    let tally = tallies.entry(subject.uid.clone()).or_insert_with(|| {
-        let pods = counts.iter().map(|(pod, _)| pod.clone());
-        Tally::from_status(Counts::of(before), pods)
-    });
-    let sum = tally.sum(&counts);
-    drop(tallies);
-    let statuses: Vec<_> = told.into_iter().filter_map(|(_, status)| status).collect();
+    let reports = || told.iter().filter_map(|(_, status)| status.as_ref());
     let mut after = LogPipelineStatus {
-        replicas: u32::try_from(statuses.len()).ok(),
-        // Who is silent for a moment has not caught up: what was known stays known.
-        lag: statuses.iter().filter_map(|status| status.lag).reduce(u64::saturating_add).or(before.lag),
-        watermark: statuses.iter().filter_map(|status| status.watermark.clone()).min().or(before.watermark.clone()),
+        replicas: u32::try_from(reports().count()).ok(),
+        watermark: reports().filter_map(|status| status.watermark.clone()).min().or_else(|| before.watermark.clone()),
         ..LogPipelineStatus::default()
     };
-    sum.put(&mut after);
+    let topic = pipeline.spec.source.kafka.as_ref().map(|kafka| kafka.topic.as_str());
+    let mut tallies = context.tallies.lock();
+    let tally = tallies
+        .entry(subject.uid.clone())
+        .or_insert_with(|| Tally::from_status(before, told.iter().map(|(pod, _)| pod.clone())));
+    tally.count(topic, &told, &mut after);
+    drop(tallies);
+    // Who is silent for a moment has not caught up: what was known stays known.
+    after.lag = after.lag.or(before.lag);
     after
 }

@@ -1,9 +1,17 @@
 //! The counts of a pipeline over all its workers, those included that are gone.
+//!
+//! A worker's counts are of two kinds. Those of Kafka's partitions go with the partition to its next owner, and are
+//! counted by partition, whoever tells them: see [`Partitions`]. All others are the worker's own and go with its pod:
+//! they are what its totals have beyond its partitions, are counted by pod, and stay when the pod goes.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use parking_lot::Mutex;
-use taffrail_crds::LogPipelineStatus;
+use taffrail_crds::{LogPipelineStatus, PartitionStatus};
+
+mod partitions;
+
+use partitions::Partitions;
 
 /// What became of records.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -15,7 +23,16 @@ pub(crate) struct Counts {
 }
 
 impl Counts {
-    pub(crate) fn of(status: &LogPipelineStatus) -> Self {
+    fn of(status: &LogPipelineStatus) -> Self {
+        Self {
+            indexed: status.indexed,
+            deduplicated: status.deduplicated,
+            dead_lettered: status.dead_lettered,
+            filtered: status.filtered,
+        }
+    }
+
+    fn of_partition(status: &PartitionStatus) -> Self {
         Self {
             indexed: status.indexed,
             deduplicated: status.deduplicated,
@@ -42,11 +59,13 @@ impl Counts {
     }
 
     fn total(self) -> u64 {
-        self.indexed + self.deduplicated + self.dead_lettered + self.filtered
+        // A worker is taken at its word, whatever that is.
+        let parts = [self.deduplicated, self.dead_lettered, self.filtered];
+        parts.into_iter().fold(self.indexed, u64::saturating_add)
     }
 
     /// Sets the counts in a status. What was consumed is their sum.
-    pub(crate) fn put(self, status: &mut LogPipelineStatus) {
+    fn put(self, status: &mut LogPipelineStatus) {
         status.consumed = self.total();
         status.indexed = self.indexed;
         status.deduplicated = self.deduplicated;
@@ -55,9 +74,47 @@ impl Counts {
     }
 }
 
+/// What a pod's worker has said last, by the pod's UID; none where it is silent.
+pub(crate) type Told = (String, Option<LogPipelineStatus>);
+
 /// The counts of one pipeline.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
+    partitions: Partitions,
+    workers: Workers,
+}
+
+impl Tally {
+    /// A tally that goes on from what the status says, with the pods that may be part of it.
+    pub(crate) fn from_status(status: &LogPipelineStatus, pods: impl IntoIterator<Item = String>) -> Self {
+        let partitions = Partitions::from_status(&status.partitions);
+        let gone = Counts::of(status).less(partitions.sum());
+        Self { partitions, workers: Workers { gone, workers: BTreeMap::new(), counted: pods.into_iter().collect() } }
+    }
+
+    /// Takes in what the pods that are there have said, and sets what all there ever were have counted, and how far
+    /// those that are there lag behind. `topic` is the one that the pipeline reads.
+    pub(crate) fn count(&mut self, topic: Option<&str>, told: &[Told], status: &mut LogPipelineStatus) {
+        let reports = || told.iter().filter_map(|(_, report)| report.as_ref());
+        self.partitions.take_in(topic, reports().flat_map(|report| &report.partitions));
+        let own: Vec<_> =
+            told.iter().map(|(pod, report)| (pod.clone(), report.as_ref().map(beyond_partitions))).collect();
+        self.workers.sum(&own).plus(self.partitions.sum()).put(status);
+        status.partitions = self.partitions.list();
+        let others = reports().filter(|report| report.partitions.is_empty()).filter_map(|report| report.lag);
+        status.lag = others.chain(self.partitions.lag()).reduce(u64::saturating_add);
+    }
+}
+
+/// What a worker has counted that goes with it.
+fn beyond_partitions(report: &LogPipelineStatus) -> Counts {
+    let partitions = report.partitions.iter().map(Counts::of_partition);
+    Counts::of(report).less(partitions.fold(Counts::default(), Counts::plus))
+}
+
+/// What is counted by pod.
+#[derive(Debug, Default)]
+struct Workers {
     /// Of workers that are gone.
     gone: Counts,
     /// Of workers that are there, by their pods' UIDs.
@@ -66,14 +123,9 @@ pub(crate) struct Tally {
     counted: BTreeSet<String>,
 }
 
-impl Tally {
-    /// A tally that goes on from what the status says, with the pods that may be part of it.
-    pub(crate) fn from_status(status: Counts, pods: impl IntoIterator<Item = String>) -> Self {
-        Self { gone: status, workers: BTreeMap::new(), counted: pods.into_iter().collect() }
-    }
-
+impl Workers {
     /// Takes in what the pods that are there have said, and returns the sum over all there ever were.
-    pub(crate) fn sum(&mut self, pods: &[(String, Option<Counts>)]) -> Counts {
+    fn sum(&mut self, pods: &[(String, Option<Counts>)]) -> Counts {
         for (pod, counts) in pods {
             let Some(counts) = *counts else { continue };
             if self.counted.remove(pod) {
@@ -102,31 +154,4 @@ impl Tally {
 pub(crate) type Tallies = Mutex<HashMap<String, Tally>>;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn counts(indexed: u64, filtered: u64) -> Counts {
-        Counts { indexed, filtered, ..Counts::default() }
-    }
-
-    fn pod(name: &str, indexed: u64) -> (String, Option<Counts>) {
-        (name.to_owned(), Some(counts(indexed, 0)))
-    }
-
-    #[test]
-    fn counts_survive_workers_that_come_and_go() {
-        let mut tally = Tally::default();
-        assert_eq!(tally.sum(&[pod("a", 5), pod("b", 7)]).total(), 12);
-        assert_eq!(tally.sum(&[pod("b", 9), ("c".to_owned(), None)]).total(), 14, "a is gone");
-        assert_eq!(tally.sum(&[pod("b", 2), pod("c", 1)]).total(), 17, "b began from nothing");
-        assert_eq!(tally.sum(&[]).total(), 17);
-    }
-
-    #[test]
-    fn a_new_operator_goes_on_from_the_status() {
-        let mut tally = Tally::from_status(counts(100, 3), ["a".to_owned(), "dies-unheard".to_owned()]);
-        assert_eq!(tally.sum(&[("a".to_owned(), None), ("dies-unheard".to_owned(), None)]), counts(100, 3));
-        assert_eq!(tally.sum(&[pod("a", 40)]), counts(100, 3), "what a says was counted");
-        assert_eq!(tally.sum(&[pod("a", 45), pod("new", 1)]), counts(106, 3));
-    }
-}
+mod tests;

@@ -79,6 +79,47 @@ async fn a_pipeline_gets_workers_and_says_what_they_have_loaded() {
 }
 
 #[tokio::test]
+async fn what_a_partition_has_counted_goes_with_it_and_outlives_the_operator() {
+    let scratch = Scratch::new("partitions").await;
+    let namespace = scratch.namespace.as_str();
+    let partition =
+        |number, indexed, lag| json!({"topic": "logs", "partition": number, "indexed": indexed, "lag": lag});
+    let say = |partitions: Vec<serde_json::Value>| {
+        let sum = partitions.iter().filter_map(|partition| partition["indexed"].as_u64()).sum();
+        let mut report = pipeline_report(namespace, "logs", 1, true, "Running", sum);
+        report["status"]["partitions"] = partitions.into();
+        scratch.workers.say(vec![report]);
+    };
+    let counted = |consumed: u64, lag: u64| {
+        let scratch = &scratch;
+        async move {
+            let is_so = |it: &serde_json::Value| {
+                (&it["status"]["consumed"], &it["status"]["lag"]) == (&json!(consumed), &json!(lag))
+            };
+            scratch.wait_for(TAFFRAIL, "LogPipeline", "logs", is_so).await
+        }
+    };
+
+    let operator = scratch.operator().await;
+    scratch.apply("LogPipeline", "logs", PIPELINE).await;
+    say(vec![partition(0, 100, 5), partition(1, 20, 1)]);
+    counted(120, 6).await;
+    // The worker loses one partition and gets another one, whose last owner nobody has heard.
+    say(vec![partition(1, 21, 0), partition(2, 1_000, 2)]);
+    counted(1_121, 7).await;
+    operator.stop().await;
+
+    // Another operator, and a worker that reads again what the last one had not committed.
+    say(vec![partition(0, 90, 15), partition(2, 1_001, 0)]);
+    let _operator = scratch.operator().await;
+    counted(1_122, 15).await;
+    say(vec![partition(0, 110, 0), partition(2, 1_001, 0)]);
+    let after = counted(1_132, 0).await;
+    let listed: Vec<_> = after["status"]["partitions"].as_array().unwrap().iter().map(|it| &it["indexed"]).collect();
+    assert_eq!(listed, [110, 21, 1_001]);
+}
+
+#[tokio::test]
 async fn a_source_that_listens_gets_a_service_which_goes_with_it() {
     let scratch = Scratch::new("http").await;
     let _operator = scratch.operator().await;
