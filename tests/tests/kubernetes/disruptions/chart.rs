@@ -57,10 +57,17 @@ async fn a_chart_that_goes_and_comes_back_leaves_objects_and_workers_alone() {
     let left = ours(NAMESPACE).unwrap();
     assert_eq!(left.len(), KINDS.len());
     assert!(left.iter().all(|object| object["metadata"]["deletionTimestamp"].is_null()));
-    // Nobody looks after it now.
+    // Without Helm, and then with it again.
+    let [crds, operator] = ["crds", "charts/taffrail/ci/snapshots/default.yaml"].map(checkout);
+    let operator = operator.to_str().unwrap();
+    kubectl(&["apply", "--server-side", "--filename", crds.to_str().unwrap()]).unwrap();
+    kubectl(&["apply", "--filename", operator]).unwrap();
     apply(NAMESPACE, &one_of_each("second")).unwrap();
-    install_everywhere(&[]).await;
     assert_eq!(all_ready(NAMESPACE).await, 2 * KINDS.len());
+    kubectl(&["delete", "--filename", operator]).unwrap();
+    install_everywhere(&[]).await;
+    apply(NAMESPACE, &one_of_each("third")).unwrap();
+    assert_eq!(all_ready(NAMESPACE).await, 3 * KINDS.len());
     let after = pods(NAMESPACE).unwrap();
     assert!(before.iter().all(|pod| after.contains(pod)), "{before:#?}\n{after:#?}");
 
@@ -71,7 +78,7 @@ async fn a_chart_that_goes_and_comes_back_leaves_objects_and_workers_alone() {
     let crd = get(SYSTEM, "crd/logpipelines.taffrail.dev").unwrap();
     assert!(crd.to_string().contains("brandNew"), "the definition is that of the new chart");
     tokio::time::sleep(SETTLES_WITHIN).await;
-    assert_eq!(all_ready(NAMESPACE).await, 2 * KINDS.len());
+    assert_eq!(all_ready(NAMESPACE).await, 3 * KINDS.len());
     assert_eq!(pods(NAMESPACE).unwrap(), after, "no worker was started anew");
     kubectl(&["delete", "namespace", NAMESPACE]).unwrap();
 }

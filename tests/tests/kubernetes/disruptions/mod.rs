@@ -4,6 +4,7 @@
 mod chart;
 mod control_plane;
 mod deletion;
+mod webhook;
 
 use serde_json::{Value, json};
 use taffrail_tests::kubernetes::{KINDS, all_ready, apply, object, pods};
