@@ -32,7 +32,12 @@ pub(crate) struct Secrets {
 impl Secrets {
     /// Those that are not there.
     pub(crate) fn missing(&self, namespace: &str, names: &Names) -> Vec<String> {
-        names.iter().filter(|name| self.metadata.get(namespace, name).is_none()).cloned().collect()
+        names.difference(&self.present(namespace, names)).cloned().collect()
+    }
+
+    /// Those that are there.
+    pub(crate) fn present(&self, namespace: &str, names: &Names) -> Names {
+        names.iter().filter(|name| self.metadata.get(namespace, name).is_some()).cloned().collect()
     }
 
     /// Forgets what was in a Secret.

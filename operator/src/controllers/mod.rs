@@ -155,10 +155,13 @@ async fn report_invalid<K: Own>(context: &Context, subject: &Subject, invalid: &
     let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
     let patch = Patch::Merge(&patch);
     let write = api.patch_status(&subject.name, &params, &patch);
-    context.call("write the status of", subject.kind, &subject.name, write).await?;
-    context.metrics.wrote("status");
+    let written = context.call("write the status of", subject.kind, &subject.name, write).await;
+    if written.is_ok() {
+        context.metrics.wrote("status");
+    }
+    // What the API server holds against the object it may hold against any write to it: an Event is what is left then.
     context.events.tell(&subject.reference(), &before, &after).await;
-    Ok(())
+    written.map(drop)
 }
 
 /// Applies a status, and tells of what has turned.

@@ -141,8 +141,10 @@ async fn dashboards(context: &Context, namespace: &str, needs: &Needs) -> Result
         if ensure_key(context, namespace).await? {
             roots.push(dashboard::key_secret(namespace, &needs.dashboards));
         }
-        let hash = secrets::hash_of(context, namespace, &needs.dashboard_secrets).await?;
-        let named: Vec<_> = needs.dashboard_secrets.iter().cloned().collect();
+        // One pipeline whose Secret is not there yet is no reason to start what all share anew.
+        let there = context.secrets.present(namespace, &needs.dashboard_secrets);
+        let hash = secrets::hash_of(context, namespace, &there).await?;
+        let named: Vec<_> = there.into_iter().collect();
         roots.extend(dashboard::roots(namespace, &needs.dashboards, &named, &hash, &context.config));
     }
     let attachments = |root: &Owner| dashboard::attachments(namespace, root, &context.config);
