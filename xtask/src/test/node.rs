@@ -1,6 +1,7 @@
 //! What is tested on a node: Taffrail as pods, beside a Kafka and an Elasticsearch in the node's network.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result};
 
@@ -20,7 +21,10 @@ const AT_ONCE: &str = "--test-threads=2";
 /// Builds Taffrail's image, starts a cluster with a node, and runs the tests there.
 pub fn run(summary: &mut Summary) -> Result<()> {
     let scratch = Scratch::new()?;
-    let image = summary.time("image", || cluster::taffrail_image(&scratch))?;
+    let image = summary.time("image", || {
+        process::run(&mut cargo_test(&["--no-run"])?)?;
+        cluster::taffrail_image(&scratch)
+    })?;
     let mut cluster = summary.time("node", || {
         let cluster = Cluster::start(Scratch::new()?, Form::Node)?;
         cluster.load(&image)?;
@@ -37,25 +41,30 @@ pub fn run(summary: &mut Summary) -> Result<()> {
     })
 }
 
+/// Cargo, to test that program.
+fn cargo_test(arguments: &[&str]) -> Result<Command> {
+    let mut cargo = place::cargo()?;
+    cargo.args(["test", "--locked", "--package", "taffrail-tests", "--features", "node", "--test", TESTS]);
+    cargo.args(arguments);
+    Ok(cargo)
+}
+
 /// What that part does. `dir` is the cluster's folder; `arguments` go to the tests.
 pub fn inside(dir: &Path, arguments: &[String]) -> Result<()> {
     let exports = cluster::tools(dir)?;
     let mut servers = Servers::start(&tools::install_servers()?, cluster::NODE_IP)?;
     let phases: &[&[&str]] = match arguments {
-        [] => &[&["--skip", DISRUPTIONS, AT_ONCE], &[DISRUPTIONS, "--test-threads=1"]],
+        // With the figures that tests print.
+        [] => {
+            &[&["--skip", DISRUPTIONS, AT_ONCE, "--show-output"], &[DISRUPTIONS, "--test-threads=1", "--show-output"]]
+        }
         _ => &[&["--nocapture"]],
     };
     let mut outcome = Ok(());
     for phase in phases {
-        let mut cargo = place::cargo()?;
         // There is no network but the node's.
-        cargo.args(["test", "--locked", "--offline", "--package", "taffrail-tests", "--features", "node"]);
-        cargo
-            .args(["--test", TESTS, "--"])
-            .args(*phase)
-            .args(arguments)
-            .envs(servers.exports())
-            .envs(exports.iter().cloned());
+        let mut cargo = cargo_test(&["--offline", "--"])?;
+        cargo.args(*phase).args(arguments).envs(servers.exports()).envs(exports.iter().cloned());
         outcome = outcome.and(process::run(&mut cargo));
         process::check_interrupted()?;
     }
