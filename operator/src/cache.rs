@@ -65,15 +65,11 @@ impl<T: Resource> Cache<T> {
         self.state.read().objects.values().cloned().collect()
     }
 
-    /// Whether the first lists of so many scopes are complete.
-    pub(crate) fn is_synced(&self, scopes: usize) -> bool {
-        self.state.read().synced.len() >= scopes
-    }
-
-    /// Whether of so many scopes everything is known that may be known.
-    pub(crate) fn is_synced_or_refused(&self, scopes: usize) -> bool {
+    /// Whether the first list of a scope is complete, or was refused; nothing while it is under way.
+    pub(crate) fn listed(&self, scope: &Option<String>) -> Option<bool> {
         let state = self.state.read();
-        state.synced.union(&state.refused).count() >= scopes
+        let is_synced = state.synced.contains(scope);
+        (is_synced || state.refused.contains(scope)).then_some(is_synced)
     }
 
     /// Notes that a scope can't be listed for lack of the right to. A list that succeeds takes that back.
@@ -103,8 +99,8 @@ impl<T: Resource> Cache<T> {
         let mut state = self.state.write();
         match event {
             Event::Init => {
+                state.written.retain(|key| scope.as_ref().is_some_and(|scope| key.0 != *scope));
                 state.listed.insert(scope, BTreeSet::new());
-                state.written.clear();
                 Vec::new()
             }
             Event::InitApply(object) => {
@@ -178,6 +174,10 @@ mod tests {
         ConfigMap { metadata, ..ConfigMap::default() }
     }
 
+    fn scope(namespace: &str) -> Option<String> {
+        Some(namespace.to_owned())
+    }
+
     fn names(cache: &Cache<ConfigMap>) -> Vec<String> {
         let all = cache.all();
         all.iter().filter_map(|object| object.metadata.name.clone()).collect()
@@ -204,24 +204,23 @@ mod tests {
         cache.take_in(Some("n"), Event::Init);
         cache.put(object("n", "new", 5));
         cache.take_in(Some("n"), Event::InitApply(object("n", "stays", 1)));
-        assert!(!cache.is_synced(1));
+        // A list of another scope is none of its business.
+        cache.take_in(Some("other"), Event::Init);
+        assert_eq!(cache.listed(&scope("n")), None);
         assert_eq!(cache.take_in(Some("n"), Event::InitDone).len(), 1);
-        assert!(cache.is_synced(1));
+        assert_eq!((cache.listed(&scope("n")), cache.listed(&scope("other"))), (Some(true), None));
         assert_eq!(names(&cache), ["new", "stays", "is-not-asked"]);
         assert_eq!(cache.in_namespace("n").len(), 2);
         assert_eq!(cache.in_namespace("").len(), 0);
     }
 
     #[test]
-    fn a_scope_that_may_not_be_listed_is_not_waited_for_until_it_may() {
+    fn a_scope_is_refused_until_it_may_be_listed() {
         let cache: Cache<ConfigMap> = Cache::default();
+        cache.refuse(Some("n"));
+        assert_eq!((cache.listed(&scope("n")), cache.listed(&scope("other"))), (Some(false), None));
         cache.take_in(Some("n"), Event::Init);
         cache.take_in(Some("n"), Event::InitDone);
-        cache.refuse(Some("other"));
-        assert!(!cache.is_synced(2) && cache.is_synced_or_refused(2));
-        cache.take_in(Some("other"), Event::Init);
-        cache.take_in(Some("other"), Event::InitDone);
-        cache.refuse(Some("other"));
-        assert!(cache.is_synced(2) && !cache.is_synced_or_refused(3), "no scope counts twice");
+        assert_eq!(cache.listed(&scope("n")), Some(true));
     }
 }

@@ -36,7 +36,7 @@ pub(crate) async fn look_for_monitors(context: Arc<Context>) {
                     watches.spawn(watch::children(context.clone(), scope.clone(), ChildKind::ServiceMonitor));
                 }
                 // Without the right to watch them they are as good as not there, until the next look.
-                if tokio::time::timeout(PATIENCE, listed(&context, scopes.len())).await.is_err() {
+                if tokio::time::timeout(PATIENCE, listed(&context, &scopes)).await.is_err() {
                     tracing::warn!("could not list ServiceMonitors: none are made");
                     watches.abort_all();
                     tokio::time::sleep(context.config.discovery_interval).await;
@@ -50,8 +50,9 @@ pub(crate) async fn look_for_monitors(context: Arc<Context>) {
     }
 }
 
-async fn listed(context: &Context, scopes: usize) {
-    while !context.children(ChildKind::ServiceMonitor).is_synced(scopes) {
+async fn listed(context: &Context, scopes: &[Option<String>]) {
+    let is_listed = |scope| context.children(ChildKind::ServiceMonitor).listed(scope).is_some();
+    while !scopes.iter().all(is_listed) {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }

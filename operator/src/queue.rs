@@ -24,6 +24,16 @@ pub(crate) enum Work {
 }
 
 impl Work {
+    /// The namespace that it is about.
+    pub(crate) fn namespace(&self) -> &str {
+        match self {
+            Self::Pipeline { namespace, .. }
+            | Self::Rule { namespace, .. }
+            | Self::Dashboard { namespace, .. }
+            | Self::Namespace { namespace } => namespace,
+        }
+    }
+
     /// The controller that does it, for telemetry.
     pub(crate) const fn controller(&self) -> &'static str {
         match self {

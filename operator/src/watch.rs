@@ -48,22 +48,38 @@ pub(crate) fn start(context: &Arc<Context>, tasks: &mut JoinSet<()>) {
     }
 }
 
-/// Whether everything has been listed once.
+/// Whether there is anything to look after, and nothing else is to be waited for: a namespace in which the operator may
+/// not read what it must is no reason to leave all others alone.
+pub(crate) fn is_synced(context: &Context) -> bool {
+    let scopes = scopes(context);
+    let is_known = |scope| known(context, scope) == Some(true);
+    scopes.iter().all(|scope| known(context, scope).is_some()) && scopes.iter().any(is_known)
+}
+
+/// Whether a namespace can be looked after.
+pub(crate) fn looks_after(context: &Context, namespace: &str) -> bool {
+    let is_all = context.config.watch_namespaces.is_empty();
+    known(context, &(!is_all).then(|| namespace.to_owned())) == Some(true)
+}
+
+/// Whether all of a scope has been listed that is needed there, or may not be; nothing while that is under way.
 ///
 /// Of the kinds that are only written it is enough to know that they may not be listed: what can't be done about them is
 /// said then, and all others are looked after. Without the objects themselves, their Secrets and pods nothing true can be
 /// said.
-pub(crate) fn is_synced(context: &Context) -> bool {
-    let scopes = scopes(context).len();
-    let is_enough = |kind: &ChildKind| match kind {
-        ChildKind::Pod => context.children(*kind).is_synced(scopes),
-        _ => context.children(*kind).is_synced_or_refused(scopes),
-    };
-    context.pipelines.is_synced(scopes)
-        && context.rules.is_synced(scopes)
-        && context.dashboards.is_synced(scopes)
-        && context.secrets.metadata.is_synced(scopes)
-        && ChildKind::BUILT_IN.iter().all(is_enough)
+fn known(context: &Context, scope: &Option<String>) -> Option<bool> {
+    let needed = [
+        context.pipelines.listed(scope),
+        context.rules.listed(scope),
+        context.dashboards.listed(scope),
+        context.secrets.metadata.listed(scope),
+        context.children(ChildKind::Pod).listed(scope),
+    ];
+    if needed.contains(&Some(false)) {
+        return Some(false);
+    }
+    let is_decided = |kind: &ChildKind| context.children(*kind).listed(scope).is_some();
+    (!needed.contains(&None) && ChildKind::BUILT_IN.iter().all(is_decided)).then_some(true)
 }
 
 /// Watches one kind of the operator's objects, for good.

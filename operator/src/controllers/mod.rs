@@ -20,6 +20,7 @@ use crate::error::Error;
 use crate::queue::Work;
 use crate::resources::Owner;
 use crate::status::{Verdict, Why};
+use crate::watch;
 
 mod dashboard;
 mod namespace;
@@ -30,6 +31,9 @@ pub(crate) mod tally;
 
 /// When to look again at an object whose workers have just been asked.
 const SOON: Duration = Duration::from_secs(1);
+
+/// When to look again whether a namespace can be looked after.
+const LATER: Duration = Duration::from_secs(5);
 
 /// What the operator objects to in an object, whatever else there is in the cluster.
 pub(crate) fn objection(config: &Config, object: &Object) -> Option<String> {
@@ -46,6 +50,10 @@ pub(crate) async fn work(context: Arc<Context>) {
     loop {
         let work = context.queue.next().await;
         context.metrics.queued(context.queue.len());
+        if !watch::looks_after(&context, work.namespace()) {
+            context.queue.done(&work, Ok(Some(LATER)));
+            continue;
+        }
         let began = Instant::now();
         let outcome = match &work {
             Work::Pipeline { namespace, name } => pipeline::reconcile(&context, namespace, name).await,

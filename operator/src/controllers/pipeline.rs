@@ -229,7 +229,7 @@ fn counted(
     let tally = tallies
         .entry(subject.uid.clone())
         .or_insert_with(|| Tally::from_status(before, told.iter().map(|(pod, _)| pod.clone())));
-    tally.count(topic, &told, &mut after);
+    tally.count(topic, before, &told, &mut after);
     drop(tallies);
     // Who is silent for a moment has not caught up: what was known stays known.
     after.lag = after.lag.or(before.lag);

@@ -93,13 +93,24 @@ impl Tally {
     }
 
     /// Takes in what the pods that are there have said, and sets what all there ever were have counted, and how far
-    /// those that are there lag behind. `topic` is the one that the pipeline reads.
-    pub(crate) fn count(&mut self, topic: Option<&str>, told: &[Told], status: &mut LogPipelineStatus) {
+    /// those that are there lag behind. `topic` is the one that the pipeline reads, `before` is what the status says so
+    /// far.
+    pub(crate) fn count(
+        &mut self,
+        topic: Option<&str>,
+        before: &LogPipelineStatus,
+        told: &[Told],
+        status: &mut LogPipelineStatus,
+    ) {
         let reports = || told.iter().filter_map(|(_, report)| report.as_ref());
         self.partitions.take_in(topic, reports().flat_map(|report| &report.partitions));
         let own: Vec<_> =
             told.iter().map(|(pod, report)| (pod.clone(), report.as_ref().map(beyond_partitions))).collect();
-        self.workers.sum(&own).plus(self.partitions.sum()).put(status);
+        let own = self.workers.sum(&own);
+        // Two operators may lead for a moment: then the other one has heard somebody who is gone, and this one has not.
+        let unheard = beyond_partitions(before).less(own);
+        self.workers.gone = self.workers.gone.plus(unheard);
+        own.plus(unheard).plus(self.partitions.sum()).put(status);
         status.partitions = self.partitions.list();
         let others = reports().filter(|report| report.partitions.is_empty()).filter_map(|report| report.lag);
         status.lag = others.chain(self.partitions.lag()).reduce(u64::saturating_add);

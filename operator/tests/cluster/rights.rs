@@ -42,3 +42,17 @@ async fn an_operator_with_its_rights_and_no_others_does_all_its_work() {
     assert!(elsewhere.list(&ListParams::default()).await.is_err());
     operator.stop().await;
 }
+
+#[tokio::test]
+async fn a_namespace_without_the_rights_keeps_no_other_from_being_looked_after() {
+    let scratch = Scratch::new("rights").await;
+    rights::grant(&scratch, &rights::of_the_chart()).await;
+    let mut config = scratch.config("operator-1");
+    config.watch_namespaces.push("not-there".to_owned());
+    let operator = start(config, rights::client(&scratch).await);
+    scratch.apply("LogPipeline", "logs", PIPELINE).await;
+    scratch.wait_for_condition("LogPipeline", "logs", "Degraded", "True SecretNotFound").await;
+    scratch.wait_for("apps/v1", "Deployment", "logs-ingestion", |_| true).await;
+    assert!(operator.ready().is_ok());
+    operator.stop().await;
+}

@@ -44,6 +44,7 @@ async fn undisturbed() -> [Picture; 2] {
         scratch.wait_for_condition("AlertRule", "errors", "Ready", "False NotLoaded").await;
         scratch.wait_for_condition("Dashboard", "shop", "Ready", "True Running").await;
         scratch.wait_for_condition("LogPipeline", "logs", "Ready", "True Running").await;
+        scratch.wait_for_condition("LogPipeline", "logs", "Progressing", "False Running").await;
         pictures.push(scratch.picture().await);
     }
     operator.stop().await;

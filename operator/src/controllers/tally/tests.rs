@@ -34,7 +34,7 @@ fn partition(number: i32, counts: Counts, lag: u64) -> PartitionStatus {
 /// What is said after a tally has taken something in.
 fn said(tally: &mut Tally, told: &[Told]) -> LogPipelineStatus {
     let mut status = LogPipelineStatus::default();
-    tally.count(Some("logs"), told, &mut status);
+    tally.count(Some("logs"), &LogPipelineStatus::default(), told, &mut status);
     status
 }
 
@@ -48,6 +48,25 @@ fn a_new_operator_goes_on_from_the_status() {
     assert_eq!(count(&[silent("a"), silent("dies-unheard")]), counts(100, 3));
     assert_eq!(count(&[told("a", 40)]), counts(100, 3), "what a says was counted");
     assert_eq!(count(&[told("a", 45), told("new", 1)]), counts(106, 3));
+}
+
+#[test]
+fn two_operators_come_to_say_the_same() {
+    let told = |name: &str, indexed| (name.to_owned(), Some(status(counts(indexed, 0), vec![], Some(1))));
+    let mut tallies = [Tally::default(), Tally::default()];
+    let mut count = |operator: usize, before: &LogPipelineStatus, told: &[Told]| {
+        let mut status = LogPipelineStatus::default();
+        tallies[operator].count(None, before, told, &mut status);
+        status
+    };
+    let first = count(0, &LogPipelineStatus::default(), &[told("a", 10)]);
+    // Only the second hears the last words of `a`.
+    let second = count(1, &first, &[told("a", 30)]);
+    let first = count(0, &second, &[told("b", 5)]);
+    let second = count(1, &first, &[told("b", 5)]);
+    let agreed = count(0, &second, &[told("b", 5)]);
+    assert_eq!((agreed.indexed, count(1, &agreed, &[told("b", 5)]).indexed), (35, 35));
+    assert_eq!(count(0, &agreed, &[told("b", 6)]).indexed, 36);
 }
 
 #[test]
