@@ -69,12 +69,16 @@ async fn logs_arrive_once_an_alert_fires_and_the_page_shows_it() {
     assert!(seen.iter().all(|seen| *seen));
 
     let total = ENTRIES as u64;
-    let is_told = |pipeline: &Value| pipeline["status"]["consumed"].as_u64() >= Some(total) && is_ready(pipeline);
+    // The lag is looked at less often than records are counted.
+    let is_told = |pipeline: &Value| {
+        let status = &pipeline["status"];
+        status["consumed"].as_u64() >= Some(total) && status["lag"] == 0 && is_ready(pipeline)
+    };
     let pipeline = becomes(NAMESPACE, "lp/logs", is_told).await;
     let count = |name: &str| pipeline["status"][name].as_u64().unwrap();
     assert_eq!(count("consumed"), total, "{pipeline:#}");
     assert_eq!(count("indexed") + count("deduplicated"), total, "{pipeline:#}");
-    assert_eq!((count("lag"), count("replicas")), (0, 2), "{pipeline:#}");
+    assert_eq!(count("replicas"), 2, "{pipeline:#}");
     println!("{}", kubectl(&["get", "taffrail", "--namespace", NAMESPACE]).unwrap());
 
     let key =
