@@ -305,6 +305,23 @@ pub struct LogPipelineStatus {
     /// Records taken from the source and accounted for.
     #[serde(default)]
     pub consumed: u64,
+    /// What became of them.
+    #[serde(flatten)]
+    pub counts: RecordCounts,
+    /// Up to which event time the pipeline has delivered, RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watermark: Option<String>,
+    /// What the counts above consist of where the source is a Kafka topic, by topic and partition. The counts of a
+    /// partition go with it from worker to worker. A topic that was read before keeps its entries.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 100))]
+    pub partitions: Vec<PartitionStatus>,
+}
+
+/// What became of records.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct RecordCounts {
     /// Records that the store acknowledged as new.
     #[serde(default)]
     pub indexed: u64,
@@ -317,14 +334,36 @@ pub struct LogPipelineStatus {
     /// Records that the transform dropped on purpose.
     #[serde(default)]
     pub filtered: u64,
-    /// Up to which event time the pipeline has delivered, RFC 3339.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub watermark: Option<String>,
-    /// What the counts above consist of where the source is a Kafka topic, by topic and partition. The counts of a
-    /// partition go with it from worker to worker. A topic that was read before keeps its entries.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 100))]
-    pub partitions: Vec<PartitionStatus>,
+}
+
+impl RecordCounts {
+    fn each(self, other: Self, combine: impl Fn(u64, u64) -> u64) -> Self {
+        Self {
+            indexed: combine(self.indexed, other.indexed),
+            deduplicated: combine(self.deduplicated, other.deduplicated),
+            dead_lettered: combine(self.dead_lettered, other.dead_lettered),
+            filtered: combine(self.filtered, other.filtered),
+        }
+    }
+
+    /// Both together. Counts come from anybody, and so end at the largest number instead of beyond it.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        self.each(other, u64::saturating_add)
+    }
+
+    /// What these have beyond others, and never less than nothing.
+    #[must_use]
+    pub fn less(self, other: Self) -> Self {
+        self.each(other, u64::saturating_sub)
+    }
+
+    /// All records.
+    #[must_use]
+    pub fn total(self) -> u64 {
+        let parts = [self.deduplicated, self.dead_lettered, self.filtered];
+        parts.into_iter().fold(self.indexed, u64::saturating_add)
+    }
 }
 
 /// What became of the records of one partition of a Kafka topic.
@@ -337,18 +376,9 @@ pub struct PartitionStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub partition: Option<i32>,
-    /// Records that the store acknowledged as new.
-    #[serde(default)]
-    pub indexed: u64,
-    /// Records that the store had already.
-    #[serde(default)]
-    pub deduplicated: u64,
-    /// Records that the dead-letter target acknowledged.
-    #[serde(default)]
-    pub dead_lettered: u64,
-    /// Records that the transform dropped on purpose.
-    #[serde(default)]
-    pub filtered: u64,
+    /// What became of them.
+    #[serde(flatten)]
+    pub counts: RecordCounts,
     /// Records in the partition that are not yet accounted for, as its owner said last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lag: Option<u64>,

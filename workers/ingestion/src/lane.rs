@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 use serde::{Deserialize, Serialize};
+use taffrail_crds::RecordCounts;
 
 /// What became of records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -33,6 +34,12 @@ pub(crate) struct Ledger {
 impl Ledger {
     pub(crate) fn consumed(&self) -> u64 {
         self.indexed + self.deduplicated + self.dead_lettered + self.filtered
+    }
+}
+
+impl From<Ledger> for RecordCounts {
+    fn from(Ledger { indexed, deduplicated, dead_lettered, filtered }: Ledger) -> Self {
+        Self { indexed, deduplicated, dead_lettered, filtered }
     }
 }
 

@@ -93,10 +93,7 @@ impl Reporter {
             replicas: Some(1),
             lag: state.books.lag(),
             consumed: ledger.consumed(),
-            indexed: ledger.indexed,
-            deduplicated: ledger.deduplicated,
-            dead_lettered: ledger.dead_lettered,
-            filtered: ledger.filtered,
+            counts: ledger.into(),
             watermark: state.books.watermark().map(timestamp::format_millis),
             partitions: if state.is_partitioned { partitions(&books) } else { Vec::new() },
         }
@@ -110,10 +107,7 @@ fn partitions(books: &[(Arc<Book>, Ledger)]) -> Vec<PartitionStatus> {
         .map(|(book, ledger)| PartitionStatus {
             topic: book.topic.clone(),
             partition: Some(book.partition),
-            indexed: ledger.indexed,
-            deduplicated: ledger.deduplicated,
-            dead_lettered: ledger.dead_lettered,
-            filtered: ledger.filtered,
+            counts: (*ledger).into(),
             lag: book.lag(),
         })
         .collect();
@@ -124,6 +118,7 @@ fn partitions(books: &[(Arc<Book>, Ledger)]) -> Vec<PartitionStatus> {
 #[cfg(test)]
 mod tests {
     use parking_lot::Mutex;
+    use taffrail_crds::RecordCounts;
 
     use super::*;
 
@@ -154,14 +149,12 @@ mod tests {
         books.open(ten.clone());
         books.open(two);
         let status = reporter.status();
-        assert_eq!((status.consumed, status.indexed, status.filtered), (14, 12, 2));
+        assert_eq!((status.consumed, status.counts.indexed, status.counts.filtered), (14, 12, 2));
         let partition = |partition, indexed, lag| PartitionStatus {
             topic: "logs".to_owned(),
             partition: Some(partition),
-            indexed,
-            filtered: 1,
+            counts: RecordCounts { indexed, filtered: 1, ..RecordCounts::default() },
             lag,
-            ..PartitionStatus::default()
         };
         assert_eq!(status.partitions, [partition(2, 5, Some(4)), partition(10, 7, None)]);
         books.hand_on(&ten);

@@ -10,9 +10,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use taffrail_crds::PartitionStatus;
-
-use super::Counts;
+use taffrail_crds::{PartitionStatus, RecordCounts};
 
 /// How many entries a status has.
 const MOST_LISTED: usize = 100;
@@ -22,13 +20,13 @@ const MOST_OF_TOPIC: i32 = 100_000;
 /// What is known of a partition, or of several together.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 struct Account {
-    counts: Counts,
+    counts: RecordCounts,
     lag: Option<u64>,
 }
 
 impl Account {
     fn of(status: &PartitionStatus) -> Self {
-        Self { counts: Counts::of_partition(status), lag: status.lag }
+        Self { counts: status.counts, lag: status.lag }
     }
 
     fn plus(self, other: Self) -> Self {
@@ -45,8 +43,7 @@ impl Account {
     }
 
     fn say(self, topic: &str, partition: Option<i32>) -> PartitionStatus {
-        let Self { counts: Counts { indexed, deduplicated, dead_lettered, filtered }, lag } = self;
-        PartitionStatus { topic: topic.to_owned(), partition, indexed, deduplicated, dead_lettered, filtered, lag }
+        PartitionStatus { topic: topic.to_owned(), partition, counts: self.counts, lag: self.lag }
     }
 }
 
@@ -118,7 +115,7 @@ impl Partitions {
     /// Lets those sums go that are made up for.
     fn resolve(&mut self) {
         let is_told = |unlisted: &Unlisted| {
-            let told = unlisted.told.values().fold(Counts::default(), |sum, account| sum.plus(account.counts));
+            let told = unlisted.told.values().fold(RecordCounts::default(), |sum, account| sum.plus(account.counts));
             told.total() >= unlisted.sum.counts.total()
         };
         for (topic, Unlisted { told, .. }) in self.unlisted.extract_if(.., |_, unlisted| is_told(unlisted)) {
@@ -142,7 +139,7 @@ impl Partitions {
         self.known.values().chain(unlisted).fold(Account::default(), |sum, account| sum.plus(*account))
     }
 
-    pub(super) fn sum(&self) -> Counts {
+    pub(super) fn sum(&self) -> RecordCounts {
         self.all().counts
     }
 

@@ -1,12 +1,13 @@
 use proptest::prelude::*;
+use taffrail_crds::PartitionStatus;
 
 use super::*;
 
-fn counts(indexed: u64, filtered: u64) -> Counts {
-    Counts { indexed, filtered, ..Counts::default() }
+fn counts(indexed: u64, filtered: u64) -> RecordCounts {
+    RecordCounts { indexed, filtered, ..RecordCounts::default() }
 }
 
-fn pod(name: &str, indexed: u64) -> (String, Option<Counts>) {
+fn pod(name: &str, indexed: u64) -> (String, Option<RecordCounts>) {
     (name.to_owned(), Some(counts(indexed, 0)))
 }
 
@@ -19,16 +20,13 @@ fn counts_survive_workers_that_come_and_go() {
     assert_eq!(workers.sum(&[]).total(), 17);
 }
 
-fn status(counts: Counts, partitions: Vec<PartitionStatus>, lag: Option<u64>) -> LogPipelineStatus {
-    let mut status = LogPipelineStatus { lag, partitions, ..LogPipelineStatus::default() };
-    counts.put(&mut status);
-    status
+fn status(counts: RecordCounts, partitions: Vec<PartitionStatus>, lag: Option<u64>) -> LogPipelineStatus {
+    LogPipelineStatus { consumed: counts.total(), counts, lag, partitions, ..LogPipelineStatus::default() }
 }
 
-fn partition(number: i32, counts: Counts, lag: u64) -> PartitionStatus {
-    let Counts { indexed, deduplicated, dead_lettered, filtered } = counts;
+fn partition(number: i32, counts: RecordCounts, lag: u64) -> PartitionStatus {
     let (topic, partition, lag) = ("logs".to_owned(), Some(number), Some(lag));
-    PartitionStatus { topic, partition, indexed, deduplicated, dead_lettered, filtered, lag }
+    PartitionStatus { topic, partition, counts, lag }
 }
 
 /// What is said after a tally has taken something in.
@@ -44,7 +42,7 @@ fn a_new_operator_goes_on_from_the_status() {
     let silent = |name: &str| (name.to_owned(), None);
     let before = status(counts(100, 3), vec![], Some(1));
     let mut tally = Tally::from_status(&before, ["a".to_owned(), "dies-unheard".to_owned()]);
-    let mut count = |told: &[Told]| Counts::of(&said(&mut tally, told));
+    let mut count = |told: &[Told]| said(&mut tally, told).counts;
     assert_eq!(count(&[silent("a"), silent("dies-unheard")]), counts(100, 3));
     assert_eq!(count(&[told("a", 40)]), counts(100, 3), "what a says was counted");
     assert_eq!(count(&[told("a", 45), told("new", 1)]), counts(106, 3));
@@ -65,8 +63,8 @@ fn two_operators_come_to_say_the_same() {
     let first = count(0, &second, &[told("b", 5)]);
     let second = count(1, &first, &[told("b", 5)]);
     let agreed = count(0, &second, &[told("b", 5)]);
-    assert_eq!((agreed.indexed, count(1, &agreed, &[told("b", 5)]).indexed), (35, 35));
-    assert_eq!(count(0, &agreed, &[told("b", 6)]).indexed, 36);
+    assert_eq!((agreed.counts.indexed, count(1, &agreed, &[told("b", 5)]).counts.indexed), (35, 35));
+    assert_eq!(count(0, &agreed, &[told("b", 6)]).counts.indexed, 36);
 }
 
 #[test]
@@ -74,19 +72,19 @@ fn a_partition_that_moves_is_neither_lost_nor_counted_twice() {
     let zero = |indexed| partition(0, counts(indexed, 1), 2);
     let one = |indexed| partition(1, counts(indexed, 0), 3);
     let told = |name: &str, own: u64, partitions: Vec<PartitionStatus>| {
-        let sum = partitions.iter().map(Counts::of_partition).fold(counts(own, 0), Counts::plus);
+        let sum = partitions.iter().map(|partition| partition.counts).fold(counts(own, 0), RecordCounts::plus);
         (name.to_owned(), Some(status(sum, partitions, Some(77))))
     };
     let mut tally = Tally::default();
     let after = said(&mut tally, &[told("a", 5, vec![zero(10), one(20)])]);
-    assert_eq!((Counts::of(&after), after.consumed, after.lag), (counts(35, 1), 36, Some(5)));
+    assert_eq!((after.counts, after.consumed, after.lag), (counts(35, 1), 36, Some(5)));
     let after = said(&mut tally, &[told("a", 5, vec![zero(10)]), told("b", 0, vec![one(20)])]);
-    assert_eq!(Counts::of(&after), counts(35, 1), "moved");
+    assert_eq!(after.counts, counts(35, 1), "moved");
     let after = said(&mut tally, &[told("b", 1, vec![one(20)])]);
-    assert_eq!((Counts::of(&after), after.lag), (counts(36, 1), Some(5)), "a is gone, and nobody owns what it owned");
+    assert_eq!((after.counts, after.lag), (counts(36, 1), Some(5)), "a is gone, and nobody owns what it owned");
     let mut tally = Tally::from_status(&after, ["b".to_owned()]);
     let after = said(&mut tally, &[told("b", 1, vec![zero(10), one(21)])]);
-    assert_eq!(Counts::of(&after), counts(37, 1), "an operator that starts anew");
+    assert_eq!(after.counts, counts(37, 1), "an operator that starts anew");
     assert_eq!(after.partitions, [zero(10), one(21)]);
 }
 
@@ -137,8 +135,8 @@ fn events() -> impl Strategy<Value = Event> {
 #[derive(Debug, Clone, Copy, Default)]
 struct Part {
     owner: Option<usize>,
-    resolved: Counts,
-    committed: Counts,
+    resolved: RecordCounts,
+    committed: RecordCounts,
     /// How many records the topic holds at least.
     records: u64,
 }
@@ -208,7 +206,7 @@ impl World {
         if part.owner.is_none() {
             return;
         }
-        let Counts { indexed, deduplicated, dead_lettered, filtered } = &mut part.resolved;
+        let RecordCounts { indexed, deduplicated, dead_lettered, filtered } = &mut part.resolved;
         *[indexed, deduplicated, dead_lettered, filtered][how] += records;
         part.records = part.records.max(part.resolved.total());
     }
@@ -216,7 +214,7 @@ impl World {
     fn report(&self, pod: usize) -> LogPipelineStatus {
         let owned = self.parts.iter().enumerate().filter(|(_, part)| part.owner == Some(pod));
         let partitions: Vec<_> = owned.map(|(number, part)| part.say(number)).collect();
-        let sum = partitions.iter().map(Counts::of_partition).fold(Counts::default(), Counts::plus);
+        let sum = partitions.iter().map(|partition| partition.counts).fold(RecordCounts::default(), RecordCounts::plus);
         status(sum, partitions, None)
     }
 
@@ -229,9 +227,10 @@ impl World {
         let told: Vec<Told> = self.pods.iter().map(|pod| (pod.to_string(), self.heard.get(pod).cloned())).collect();
         let after = said(&mut self.tally, &told);
         assert!(after.consumed >= self.status.consumed, "{} after {}", after.consumed, self.status.consumed);
-        assert_eq!(after.consumed, Counts::of(&after).total());
-        let sum = after.partitions.iter().map(Counts::of_partition).fold(Counts::default(), Counts::plus);
-        assert_eq!(sum, Counts::of(&after), "all of it is of partitions");
+        assert_eq!(after.consumed, after.counts.total());
+        let sum =
+            after.partitions.iter().map(|partition| partition.counts).fold(RecordCounts::default(), RecordCounts::plus);
+        assert_eq!(sum, after.counts, "all of it is of partitions");
         assert!(after.partitions.len() <= 100);
         let records: u64 = self.parts.iter().map(|part| part.records).sum();
         assert!(after.consumed <= records, "{} of {records} are counted", after.consumed);
@@ -269,8 +268,8 @@ proptest! {
             world.happen(event);
         }
         world.settle();
-        let truth = world.parts.iter().map(|part| part.resolved).fold(Counts::default(), Counts::plus);
-        prop_assert_eq!(Counts::of(&world.status), truth);
+        let truth = world.parts.iter().map(|part| part.resolved).fold(RecordCounts::default(), RecordCounts::plus);
+        prop_assert_eq!(world.status.counts, truth);
         let lag: u64 = world.parts.iter().map(|part| part.resolved.total() % 5).sum();
         prop_assert_eq!(world.status.lag, Some(lag));
         if parts <= 100 {

@@ -2,7 +2,7 @@ use super::*;
 
 fn entry(topic: &str, partition: impl Into<Option<i32>>, indexed: u64, lag: impl Into<Option<u64>>) -> PartitionStatus {
     let (topic, partition, lag) = (topic.to_owned(), partition.into(), lag.into());
-    PartitionStatus { topic, partition, indexed, lag, ..PartitionStatus::default() }
+    PartitionStatus { topic, partition, counts: RecordCounts { indexed, ..RecordCounts::default() }, lag }
 }
 
 /// Takes in, and says the sum and the lag.
@@ -44,7 +44,8 @@ fn the_account_with_the_most_records_holds_and_the_lag_is_its_owners() {
 fn what_became_of_records_that_were_read_again_is_what_the_next_owner_says() {
     let mut partitions = Partitions::default();
     take_in(&mut partitions, "logs", &[entry("logs", 0, 10, 0)]);
-    let again = PartitionStatus { indexed: 7, deduplicated: 3, ..entry("logs", 0, 0, 0) };
+    let counts = RecordCounts { indexed: 7, deduplicated: 3, ..RecordCounts::default() };
+    let again = PartitionStatus { counts, ..entry("logs", 0, 0, 0) };
     let again = [again];
     take_in(&mut partitions, "logs", &again);
     assert_eq!(partitions.list(), again);
