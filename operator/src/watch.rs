@@ -51,9 +51,8 @@ pub(crate) fn start(context: &Arc<Context>, tasks: &mut JoinSet<()>) {
 /// Whether there is anything to look after, and nothing else is to be waited for: a namespace in which the operator may
 /// not read what it must is no reason to leave all others alone.
 pub(crate) fn is_synced(context: &Context) -> bool {
-    let scopes = scopes(context);
-    let is_known = |scope| known(context, scope) == Some(true);
-    scopes.iter().all(|scope| known(context, scope).is_some()) && scopes.iter().any(is_known)
+    let known: Vec<_> = scopes(context).iter().map(|scope| known(context, scope)).collect();
+    known.iter().all(Option::is_some) && known.contains(&Some(true))
 }
 
 /// Whether a namespace can be looked after.
