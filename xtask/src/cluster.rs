@@ -7,7 +7,7 @@ mod cgroups;
 mod control_plane;
 mod detached;
 mod forward;
-mod images;
+pub mod images;
 mod kubectl;
 mod node;
 mod sandbox;
@@ -119,7 +119,7 @@ fn load_image(archive: Option<PathBuf>) -> Result<()> {
         return node::import(namespaces, &archive);
     }
     let scratch = Scratch::new()?;
-    node::import(namespaces, &taffrail_image(&scratch)?)
+    node::import(namespaces, &images::of_taffrail(&scratch, None)?)
 }
 
 /// `k8s` in the cache: the programs, the images, and the cluster that `up` starts.
@@ -154,22 +154,10 @@ pub fn install_tested() -> Result<()> {
     images::of_prometheus().map(drop)
 }
 
-/// Taffrail's image, built from this checkout: its archive.
-pub fn taffrail_image(scratch: &Scratch) -> Result<PathBuf> {
-    tools::install_static()?;
-    images::of_taffrail(scratch, None)
-}
-
 /// Builds Taffrail's image from this checkout, named `name` or else as released, and writes its archive.
 pub fn write_image(name: Option<&str>, archive: &Path) -> Result<()> {
-    tools::install_static()?;
     let scratch = Scratch::new()?;
     images::copy(&images::of_taffrail(&scratch, name)?, archive)
-}
-
-/// The images of the Prometheus Operator and of what it runs: their archives.
-pub fn prometheus_images() -> Result<[PathBuf; 3]> {
-    images::of_prometheus()
 }
 
 /// The variables by which tests find the cluster whose files are in `dir`, and what they use of it.

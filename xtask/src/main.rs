@@ -77,6 +77,6 @@ fn main() -> Result<()> {
         Task::Cluster(task) => cluster::run(task),
         Task::Image { name, archive } => cluster::write_image(name.as_deref(), &archive),
         Task::Tools => test::install(),
-        Task::OnNode { cluster, arguments } => test::on_node(&cluster, &arguments),
+        Task::OnNode { cluster, arguments } => test::node::inside(&cluster, &arguments),
     }
 }

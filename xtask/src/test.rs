@@ -1,9 +1,8 @@
 //! `cargo xtask test`: everything that must hold, the quick checks first.
 
-mod node;
+pub mod node;
 
 use std::net::Ipv4Addr;
-use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -124,11 +123,6 @@ pub fn install() -> Result<()> {
     tools::install()?;
     cluster::install(Form::Node)?;
     cluster::install_tested()
-}
-
-/// The part of the tests that runs in the network of a node.
-pub fn on_node(cluster: &Path, arguments: &[String]) -> Result<()> {
-    node::inside(cluster, arguments)
 }
 
 fn deny(arguments: &[&str]) -> Result<()> {

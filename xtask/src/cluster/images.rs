@@ -67,6 +67,7 @@ pub fn of_prometheus() -> Result<[PathBuf; 3]> {
 
 /// Builds Taffrail with everything in one file, and makes its image; returns the archive's path.
 pub fn of_taffrail(scratch: &Scratch, name: Option<&str>) -> Result<PathBuf> {
+    tools::install_static()?;
     let name = name.unwrap_or(concat!("ghcr.io/taffrail/taffrail:", env!("CARGO_PKG_VERSION")));
     let program = static_taffrail()?;
     let root = scratch.dir("root")?;

@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 
 use super::Summary;
-use crate::cluster::{self, Cluster, Form};
+use crate::cluster::{self, Cluster, Form, images};
 use crate::place::Scratch;
 use crate::servers::Servers;
 use crate::{place, process, tools};
@@ -19,16 +19,16 @@ const DISRUPTIONS: &str = "disruptions::";
 const AT_ONCE: &str = "--test-threads=2";
 
 /// Builds Taffrail's image, starts a cluster with a node, and runs the tests there.
-pub fn run(summary: &mut Summary) -> Result<()> {
+pub(super) fn run(summary: &mut Summary) -> Result<()> {
     let scratch = Scratch::new()?;
     let image = summary.time("image", || {
         process::run(&mut cargo_test(&["--no-run"])?)?;
-        cluster::taffrail_image(&scratch)
+        images::of_taffrail(&scratch, None)
     })?;
     let mut cluster = summary.time("node", || {
         let cluster = Cluster::start(Scratch::new()?, Form::Node)?;
         cluster.load(&image)?;
-        cluster::prometheus_images()?.iter().try_for_each(|archive| cluster.load(archive))?;
+        images::of_prometheus()?.iter().try_for_each(|archive| cluster.load(archive))?;
         Ok(cluster)
     })?;
     summary.time("tests on the node", || {
