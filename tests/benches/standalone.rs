@@ -10,19 +10,13 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use taffrail_tests::eventually;
+use taffrail_tests::process::processor_time;
 use taffrail_tests::taffrail::{Options, Taffrail};
+use taffrail_tests::{checkout, eventually};
 
 const RUNS: usize = 7;
 const LOGS: usize = 200_000;
 const IDLE: Duration = Duration::from_secs(10);
-
-/// Clock ticks of `/proc` in a second; Linux has had no other number for user space in decades.
-const TICKS: f64 = 100.0;
-
-fn quickstart() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/quickstart")
-}
 
 fn print(name: &str, unit: &str, mut values: Vec<f64>) {
     values.sort_by(f64::total_cmp);
@@ -78,22 +72,17 @@ async fn fill(folder: &Path, data: &Path) -> Result<f64> {
 
 /// Processor time of a process so far, in seconds, and its memory in MiB.
 fn usage(pid: u32) -> Result<(f64, f64)> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    let after_name = stat.rsplit_once(')').context("no name in /proc/*/stat")?.1;
-    // The 14th and 15th fields, of which the third is the first after the name.
-    let ticks: u64 =
-        after_name.split_whitespace().skip(11).take(2).map(|field| field.parse::<u64>().unwrap_or(0)).sum();
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
     let memory = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
     let kib: f64 = memory.trim().trim_end_matches(" kB").parse()?;
-    Ok((ticks as f64 / TICKS, kib / 1024.0))
+    Ok((processor_time(pid)?.as_secs_f64(), kib / 1024.0))
 }
 
 #[tokio::main]
 async fn main() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let data = folder.path().join("data");
-    let objects = [quickstart()];
+    let objects = [checkout("examples/quickstart")];
 
     let begun = Instant::now();
     let taffrail = Taffrail::start(Options::new(&data, &objects)).await?;

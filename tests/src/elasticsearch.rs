@@ -1,8 +1,12 @@
 //! What tests ask Elasticsearch.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result};
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
+
+use crate::eventually;
 
 /// The node's address.
 #[must_use]
@@ -34,6 +38,18 @@ pub async fn count(index: &str) -> Result<u64> {
     request(Method::POST, &format!("{index}/_refresh?ignore_unavailable=true"), &Value::Null).await?;
     let (_, answer) = request(Method::GET, &format!("{index}/_count?ignore_unavailable=true"), &Value::Null).await?;
     Ok(answer["count"].as_u64().unwrap_or(0))
+}
+
+/// How long documents may take to arrive on a busy machine.
+const ARRIVE_WITHIN: Duration = Duration::from_secs(120);
+
+/// Waits until the indices whose names fit a pattern have so many documents, and gives how many.
+pub async fn at_least(pattern: &str, documents: u64) -> u64 {
+    eventually(ARRIVE_WITHIN, || async {
+        let count = count(pattern).await.map_err(|error| format!("{error:#}"))?;
+        if count >= documents { Ok(count) } else { Err(format!("only {count} of {documents} documents")) }
+    })
+    .await
 }
 
 /// Every document of the indices whose names fit a pattern, with its index: `{_index, _id, _source}`.

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::io::Write;
-use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -16,12 +15,6 @@ pub const PATIENCE: Duration = Duration::from_secs(180);
 
 /// The three kinds.
 pub const KINDS: [&str; 3] = ["logpipelines", "alertrules", "dashboards"];
-
-/// A file or folder of the checkout.
-#[must_use]
-pub fn checkout(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("/")).join(path)
-}
 
 /// `kubectl`, as the cluster's administrator.
 #[must_use]
@@ -86,7 +79,11 @@ pub fn object(kind: &str, name: &str, spec: &Value) -> Value {
 /// # Errors
 /// When there is no such object.
 pub fn get(namespace: &str, what: &str) -> Result<Value> {
-    let text = kubectl(&["get", "--namespace", namespace, "--output", "json", what])?;
+    get_by(namespace, &[what])
+}
+
+fn get_by(namespace: &str, what: &[&str]) -> Result<Value> {
+    let text = kubectl(&[&["get", "--namespace", namespace, "--output", "json"], what].concat())?;
     serde_json::from_str(&text).context("kubectl did not print JSON")
 }
 
@@ -95,9 +92,13 @@ pub fn get(namespace: &str, what: &str) -> Result<Value> {
 /// # Errors
 /// When the API server does not give them.
 pub fn list(namespace: &str, kind: &str, labels: &str) -> Result<Vec<Value>> {
-    let text = kubectl(&["get", "--namespace", namespace, "--output", "json", kind, "--selector", labels])?;
-    let mut list: Value = serde_json::from_str(&text).context("kubectl did not print JSON")?;
-    Ok(list["items"].as_array_mut().map(std::mem::take).unwrap_or_default())
+    get_by(namespace, &[kind, "--selector", labels]).map(items)
+}
+
+/// The objects of a list.
+#[must_use]
+pub fn items(mut list: Value) -> Vec<Value> {
+    list["items"].as_array_mut().map(std::mem::take).unwrap_or_default()
 }
 
 /// Waits until an object is as it should be, and gives it.
@@ -126,8 +127,7 @@ pub async fn all_ready(namespace: &str) -> usize {
 /// # Errors
 /// When the API server does not give them.
 pub fn ours(namespace: &str) -> Result<Vec<Value>> {
-    let mut list = get(namespace, &KINDS.join(","))?;
-    Ok(list["items"].as_array_mut().map(std::mem::take).unwrap_or_default())
+    get(namespace, &KINDS.join(",")).map(items)
 }
 
 /// What a condition of an object says: `status reason`; nothing where it is of an earlier form of the object.
@@ -152,8 +152,7 @@ pub fn is_ready(object: &Value) -> bool {
 /// # Errors
 /// When the API server does not give them.
 pub fn pods(namespace: &str) -> Result<Vec<String>> {
-    let list = get(namespace, "pods")?;
-    let pods = list["items"].as_array().cloned().unwrap_or_default();
+    let pods = get(namespace, "pods").map(items)?;
     let mut pods: Vec<_> = pods
         .iter()
         .filter(|pod| pod["metadata"]["deletionTimestamp"].is_null())

@@ -7,8 +7,17 @@ pub mod kubernetes;
 pub mod process;
 pub mod taffrail;
 mod wait;
+pub mod webhook;
+
+use std::path::{Path, PathBuf};
 
 pub use wait::{eventually, unique};
+
+/// A file or folder of the checkout.
+#[must_use]
+pub fn checkout(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("/")).join(path)
+}
 
 /// A variable by which `cargo xtask test` says where a server is.
 ///

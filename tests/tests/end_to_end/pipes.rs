@@ -93,7 +93,7 @@ async fn an_access_log_is_followed_through_rotation_and_restart() {
         use std::io::Write as _;
         File::options().create(true).append(true).open(&log).unwrap().write_all(text.as_bytes()).unwrap();
     };
-    let example = fs::read_to_string(crate::support::checkout("examples/nginx/pipeline.yaml")).unwrap();
+    let example = fs::read_to_string(taffrail_tests::checkout("examples/nginx/pipeline.yaml")).unwrap();
     let objects = folder.path().join("pipeline.yaml");
     fs::write(&objects, example.replace("/var/log/nginx/access.log", log.to_str().unwrap())).unwrap();
     append(&(0..50).map(|n| line(n, 200)).collect::<String>());

@@ -3,10 +3,8 @@
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use taffrail_tests::eventually;
 use taffrail_tests::taffrail::{Options, Taffrail};
-
-use crate::support::checkout;
+use taffrail_tests::{checkout, eventually};
 
 async fn total(taffrail: &Taffrail) -> u64 {
     taffrail.ask("logs/search?limit=1").await.unwrap()["total"].as_u64().unwrap()

@@ -1,6 +1,5 @@
 //! What the tests share.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -13,11 +12,6 @@ pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A day in milliseconds.
 pub const DAY: i64 = 86_400_000;
-
-/// A file or folder of the checkout.
-pub fn checkout(path: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join(path)
-}
 
 /// The start of the UTC day that was so many days ago, milliseconds since 1970.
 pub fn day_before(days: i64) -> i64 {
@@ -53,15 +47,6 @@ pub fn pipeline(name: &str, topic: &str, index: &str) -> Value {
             "sink": {"elasticsearch": {"urls": [elasticsearch::address()], "index": index}},
         },
     })
-}
-
-/// Waits until the indices whose names fit a pattern have so many documents, and gives how many.
-pub async fn documents(pattern: &str, at_least: u64) -> u64 {
-    eventually(PATIENCE, || async {
-        let count = elasticsearch::count(pattern).await.map_err(|error| format!("{error:#}"))?;
-        if count >= at_least { Ok(count) } else { Err(format!("only {count} of {at_least} documents")) }
-    })
-    .await
 }
 
 /// Waits until a pipeline has accounted for so many records, no more, and gives its status.

@@ -1,15 +1,15 @@
 //! Each worker in a process of its own, as in a cluster: they find each other over the network, and lose and double
 //! nothing when one of them is killed.
 
-use std::io::{Read as _, Write as _};
 use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use taffrail_tests::process::{Process, free_port, taffrail};
+use taffrail_tests::webhook::Webhook;
 use taffrail_tests::{elasticsearch, eventually, kafka, unique};
 
-use crate::support::{PATIENCE, day_before, documents, entry, pipeline};
+use crate::support::{PATIENCE, day_before, entry, pipeline};
 
 struct Workers {
     folder: tempfile::TempDir,
@@ -47,25 +47,6 @@ async fn get(address: &str) -> Result<Value, String> {
     }
 }
 
-/// A webhook's address, and the first request that comes to it.
-fn receiver() -> (String, std::sync::mpsc::Receiver<String>) {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = format!("http://{}/hook", listener.local_addr().unwrap());
-    let (tell, told) = std::sync::mpsc::channel();
-    std::thread::spawn(move || {
-        let (mut stream, _) = listener.accept().unwrap();
-        let (mut request, mut piece) = (String::new(), [0; 4096]);
-        while !request.contains("\"firing\"") {
-            let length = stream.read(&mut piece).unwrap();
-            assert_ne!(length, 0, "{request}");
-            request += &String::from_utf8_lossy(&piece[..length]);
-        }
-        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").unwrap();
-        tell.send(request).unwrap();
-    });
-    (address, told)
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn workers_find_each_other_and_count_once_through_kills() {
     const RECORDS: usize = 30_000;
@@ -94,9 +75,9 @@ async fn workers_find_each_other_and_count_once_through_kills() {
     let mut metrics = workers.metrics();
     let mut running = ingestion();
     let data = workers.path("rules-data");
-    let (pager, told) = receiver();
+    let pager = Webhook::listen("127.0.0.1").unwrap();
     let receivers = workers.path("receivers.yaml");
-    std::fs::write(&receivers, json!([{"webhook": {"url": pager}}]).to_string()).unwrap();
+    std::fs::write(&receivers, json!([{"webhook": {"url": pager.url}}]).to_string()).unwrap();
     let [file, data, receivers] = [&rule_file, &data, &receivers].map(|path| path.to_str().unwrap());
     let _rules =
         workers.start("rules", &[file, "--data", data, "--receivers", receivers, "--listen", &listen(rules_port)]);
@@ -124,15 +105,15 @@ async fn workers_find_each_other_and_count_once_through_kills() {
     });
     let pattern = format!("{name}-2*");
     // The metrics worker goes, and comes again; then the ingestion worker.
-    documents(&pattern, RECORDS as u64 / 10).await;
+    elasticsearch::at_least(&pattern, RECORDS as u64 / 10).await;
     metrics.kill().unwrap();
     tokio::time::sleep(Duration::from_millis(500)).await;
     metrics = workers.metrics();
-    documents(&pattern, RECORDS as u64 / 3).await;
+    elasticsearch::at_least(&pattern, RECORDS as u64 / 3).await;
     running.kill().unwrap();
     running = ingestion();
     producing.join().unwrap();
-    assert_eq!(documents(&pattern, RECORDS as u64).await, RECORDS as u64);
+    assert_eq!(elasticsearch::at_least(&pattern, RECORDS as u64).await, RECORDS as u64);
 
     let page = format!("http://127.0.0.1:{page_port}/api/v1");
     let sum = format!("{page}/metrics/query?metric=log_count&function=sum&duration=10d");
@@ -164,7 +145,8 @@ async fn workers_find_each_other_and_count_once_through_kills() {
     })
     .await;
     // The rule names no receivers: those are told that the worker was given.
-    let request = tokio::task::spawn_blocking(move || told.recv_timeout(PATIENCE)).await.unwrap().unwrap();
+    let told = || async { pager.told("\"firing\"").pop().ok_or("nobody is told of the alert") };
+    let request = eventually(PATIENCE, told).await.request;
     assert!(request.starts_with("POST /hook ") && request.contains("\"firing\""), "{request}");
     for port in [ingestion_port, rules_port, telemetry_port, workers.metrics_port] {
         for probe in ["readyz", "healthz"] {

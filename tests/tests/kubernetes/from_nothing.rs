@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use taffrail_tests::kubernetes::{PATIENCE, all_ready, apply, becomes, checkout, get, is_ready, kubectl, list};
-use taffrail_tests::{elasticsearch, eventually, kafka};
+use taffrail_tests::kubernetes::{PATIENCE, all_ready, apply, becomes, get, is_ready, kubectl, list};
+use taffrail_tests::{checkout, elasticsearch, eventually, kafka};
 
-use crate::support::{install, told};
+use crate::support::{install, pager};
 
 const NAMESPACE: &str = "shop";
 const ENTRIES: usize = 100_000;
@@ -42,17 +42,17 @@ async fn logs_arrive_once_an_alert_fires_and_the_page_shows_it() {
         producer.flush().unwrap();
     });
     // A node that fails takes its pods with it at once.
-    arrived(ENTRIES / 5).await;
+    elasticsearch::at_least("logs-2*", ENTRIES as u64 / 5).await;
     let pods = list(NAMESPACE, "pods", "app.kubernetes.io/component=ingestion").unwrap();
     assert_eq!(pods.len(), 2);
     let victim = pods[0]["metadata"]["name"].as_str().unwrap();
     kubectl(&["delete", "--namespace", NAMESPACE, "pod", victim, "--force", "--grace-period", "0"]).unwrap();
     producing.join().unwrap();
-    arrived(ENTRIES).await;
+    elasticsearch::at_least("logs-2*", ENTRIES as u64).await;
     let arrived = begun.elapsed();
 
     let fired = eventually(PATIENCE, || async {
-        told("ManyErrors").first().map(|(at, _)| *at - begun).ok_or("nobody was told of the alert")
+        pager().told("ManyErrors").first().map(|told| told.at - begun).ok_or("nobody was told of the alert")
     })
     .await;
     println!("{ENTRIES} logs arrived after {arrived:?}, an alert of them after {fired:?}");
@@ -96,17 +96,6 @@ async fn logs_arrive_once_an_alert_fires_and_the_page_shows_it() {
     apply(NAMESPACE, &[ingress]).unwrap();
     let ingress = becomes(NAMESPACE, "ingress/shop", |_| true).await;
     page_answers(&backend(&ingress), &key).await;
-}
-
-/// Waits until there are so many entries in Elasticsearch.
-async fn arrived(count: usize) {
-    eventually(PATIENCE, || async {
-        match elasticsearch::count("logs-2*").await {
-            Ok(found) if found >= count as u64 => Ok(()),
-            other => Err(format!("{other:?} of {count} documents")),
-        }
-    })
-    .await;
 }
 
 /// The address that an Ingress controller sends requests on to.

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use taffrail_tests::kubernetes::{all_ready, apply, kubectl, object, processes};
+use taffrail_tests::process::processor_time;
 use taffrail_tests::variable;
 
 use crate::support::{install, install_release, make_namespace};
@@ -42,14 +43,6 @@ fn audited() -> Vec<Value> {
         .collect()
 }
 
-/// Processor time of a process so far.
-fn processor_time(process: u32) -> Duration {
-    let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
-    let (_, fields) = stat.rsplit_once(") ").unwrap();
-    let ticks = |place: usize| fields.split(' ').nth(place).unwrap().parse::<u64>().unwrap();
-    Duration::from_millis((ticks(11) + ticks(12)) * 10)
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn an_operator_with_nothing_to_do_does_nothing() {
     install().await;
@@ -62,10 +55,10 @@ async fn an_operator_with_nothing_to_do_does_nothing() {
 
     let operators = processes(&["/taffrail operator", "--watch-namespace=idle"]);
     let [operator] = operators[..] else { panic!("{operators:?} are the operator") };
-    let (begun, before, spent) = (Instant::now(), audited().len(), processor_time(operator));
+    let (begun, before, spent) = (Instant::now(), audited().len(), processor_time(operator).unwrap());
     assert!(before > OBJECTS, "the audit log must show what it did when there was something to do");
     tokio::time::sleep(TIME).await;
-    let spent = processor_time(operator) - spent;
+    let spent = processor_time(operator).unwrap() - spent;
     let share = spent.as_secs_f64() / begun.elapsed().as_secs_f64();
     let writes: Vec<_> = audited()[before..]
         .iter()

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use taffrail_tests::kubernetes::{
-    KINDS, all_ready, apply, becomes, get, is_ready, kubectl, object, ours, pods, restarts, said,
+    KINDS, all_ready, apply, becomes, get, is_ready, items, kubectl, object, ours, pods, restarts, said,
 };
 use taffrail_tests::{elasticsearch, eventually, kafka};
 
@@ -97,7 +97,7 @@ fn path(object: &Value) -> String {
 /// Stores rules that can't be read, as from before their kind became stricter.
 fn store_unreadable_rules() {
     let name = "alertrules.taffrail.dev";
-    let strict: Value = serde_json::from_str(&kubectl(&["get", "crd", name, "-o", "json"]).unwrap()).unwrap();
+    let strict = get(NAMESPACE, &format!("crd/{name}")).unwrap();
     let place = |field: &str| format!("/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/{field}");
     let patch = |schema: &dyn Fn(&str) -> Value| {
         let replace = |field| json!({"op": "replace", "path": place(field), "value": schema(field)});
@@ -188,8 +188,8 @@ async fn bad_objects_say_what_is_wrong_and_harm_nobody() {
         becomes(NAMESPACE, path, |it| said(it, "Ready") == format!("False {reason}")).await;
     }
     tokio::time::sleep(Duration::from_secs(15)).await;
-    for pod in get(NAMESPACE, "pods").unwrap()["items"].as_array().unwrap() {
-        assert_eq!(restarts(pod), 0, "{pod:#}");
+    for pod in items(get(NAMESPACE, "pods").unwrap()) {
+        assert_eq!(restarts(&pod), 0, "{pod:#}");
     }
     kubectl(&["delete", "--namespace", NAMESPACE, &KINDS.join(","), "--all"]).unwrap();
 }

@@ -1,13 +1,11 @@
 //! What the tests share: the installed chart, and somebody who is told of alerts.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
-use std::sync::{Mutex, OnceLock};
-use std::time::{Duration, Instant};
+use std::sync::OnceLock;
 
 use serde_json::{Value, json};
 use taffrail_tests::kubernetes::{apply, helm, kubectl};
-use taffrail_tests::{kafka, variable};
+use taffrail_tests::webhook::Webhook;
+use taffrail_tests::{checkout, kafka, variable};
 use tokio::sync::OnceCell;
 
 /// The namespace of the operator that most tests share, and its release.
@@ -23,7 +21,7 @@ pub async fn install() {
         kubectl(&["apply", "--server-side", "--force-conflicts", "--filename", &crds]).unwrap();
         NAMESPACES.iter().for_each(|name| make_namespace(name));
         let watched = NAMESPACES.join(",");
-        let receivers = json!([{"webhook": {"url": told_at()}}]);
+        let receivers = json!([{"webhook": {"url": pager().url}}]);
         install_release("taffrail", SYSTEM, &[&format!("watchNamespaces={{{watched}}}")], &receivers);
     };
     INSTALLED.get_or_init(install).await;
@@ -31,7 +29,7 @@ pub async fn install() {
 
 /// Installs the chart, or changes its values, and waits for the operator.
 pub fn install_release(release: &str, namespace: &str, values: &[&str], receivers: &Value) {
-    let chart = taffrail_tests::kubernetes::checkout("charts/taffrail");
+    let chart = checkout("charts/taffrail");
     let receivers = format!("receivers={receivers}");
     let mut arguments = vec!["upgrade", "--install", release, chart.to_str().unwrap()];
     arguments.extend(["--namespace", namespace, "--create-namespace", "--wait", "--timeout", "3m"]);
@@ -62,40 +60,9 @@ pub fn make_namespace(name: &str) {
     }
 }
 
-/// What was told of alerts, and when.
-static TOLD: Mutex<Vec<(Instant, Value)>> = Mutex::new(Vec::new());
-
-/// The address at which somebody is told of alerts.
-pub fn told_at() -> String {
-    static ADDRESS: OnceLock<String> = OnceLock::new();
-    let start = || {
-        let (host, _) =
-            kafka::address().split_once(':').map(|(host, port)| (host.to_owned(), port.to_owned())).unwrap();
-        let listener = TcpListener::bind((host, 0)).unwrap();
-        let address = listener.local_addr().unwrap();
-        std::thread::spawn(move || listener.incoming().flatten().for_each(|stream| drop(listen_to(stream))));
-        format!("http://{address}/alerts")
-    };
-    ADDRESS.get_or_init(start).clone()
-}
-
-fn listen_to(mut stream: TcpStream) -> std::io::Result<()> {
-    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-    let mut reader = BufReader::new(stream.try_clone()?);
-    let (mut line, mut length) = (String::new(), 0);
-    while reader.read_line(&mut line)? > 2 {
-        if let Some(value) = line.to_lowercase().strip_prefix("content-length:") {
-            length = value.trim().parse().unwrap_or(0);
-        }
-        line.clear();
-    }
-    let mut body = vec![0; length];
-    reader.read_exact(&mut body)?;
-    TOLD.lock().unwrap().push((Instant::now(), serde_json::from_slice(&body)?));
-    stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
-}
-
-/// What was told so far that holds a text.
-pub fn told(text: &str) -> Vec<(Instant, Value)> {
-    TOLD.lock().unwrap().iter().filter(|(_, body)| body.to_string().contains(text)).cloned().collect()
+/// Who is told of alerts.
+pub fn pager() -> &'static Webhook {
+    static PAGER: OnceLock<Webhook> = OnceLock::new();
+    // Kafka's address is the one that pods reach.
+    PAGER.get_or_init(|| Webhook::listen(kafka::address().split(':').next().unwrap()).unwrap())
 }

@@ -4,8 +4,8 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use serde_json::Value;
-use taffrail_tests::kubernetes::{KINDS, all_ready, apply, checkout, get, helm, kubectl, ours, pods};
+use taffrail_tests::checkout;
+use taffrail_tests::kubernetes::{KINDS, all_ready, apply, get, helm, kubectl, ours, pods};
 
 use super::{install_everywhere, one_of_each, populate};
 use crate::support::SYSTEM;
@@ -29,8 +29,7 @@ fn copy(from: &Path, to: &Path) {
 fn next_chart(folder: &Path) {
     copy(&checkout("charts/taffrail"), folder);
     let file = folder.join("files/crds/taffrail.dev_logpipelines.yaml");
-    let mut crd: Value =
-        serde_json::from_str(&kubectl(&["get", "crd", "logpipelines.taffrail.dev", "-o", "json"]).unwrap()).unwrap();
+    let mut crd = get(SYSTEM, "crd/logpipelines.taffrail.dev").unwrap();
     let properties = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties";
     crd.pointer_mut(properties).unwrap()["brandNew"] = serde_json::json!({"type": "string"});
     let metadata = serde_json::json!({"name": crd["metadata"]["name"]});

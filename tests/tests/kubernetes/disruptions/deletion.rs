@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use taffrail_tests::eventually;
-use taffrail_tests::kubernetes::{KINDS, PATIENCE, get, helm, kubectl, list};
+use taffrail_tests::kubernetes::{KINDS, PATIENCE, get, helm, items, kubectl, list};
 
 use super::{install_everywhere, populate};
 use crate::support::SYSTEM;
@@ -45,7 +45,6 @@ async fn nothing_stays_of_what_is_deleted() {
         let crd = get("default", &format!("crd/{kind}.taffrail.dev")).unwrap();
         assert!(crd["metadata"]["deletionTimestamp"].is_null());
     }
-    let namespaces = get("default", "namespaces").unwrap();
-    let namespaces = namespaces["items"].as_array().unwrap();
+    let namespaces = items(get("default", "namespaces").unwrap());
     assert!(namespaces.iter().all(|namespace| namespace["status"]["phase"] == "Active"), "{namespaces:#?}");
 }
