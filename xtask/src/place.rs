@@ -3,6 +3,7 @@
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, ensure};
 
@@ -105,6 +106,9 @@ const SCRATCH_LOCK: &str = "lock";
 impl Scratch {
     /// Creates an empty folder.
     pub fn new() -> Result<Self> {
+        // From the choice of a name until it is locked, another thread would take it for free or for left behind.
+        static ONE_BY_ONE: Mutex<()> = Mutex::new(());
+        let _one = ONE_BY_ONE.lock().unwrap_or_else(PoisonError::into_inner);
         let temp = std::env::temp_dir();
         sweep(&temp);
         let path = (0..)
