@@ -103,6 +103,7 @@ fn pipeline(config: &Config, auth: Option<ElasticsearchAuth>) -> LogPipeline {
         index: config.elasticsearch.index.clone(),
         auth,
         tls: None,
+        compression: crate::SinkCompression::default(),
     };
     let spec = LogPipelineSpec {
         source: Source { kafka: Some(kafka), ..Source::default() },

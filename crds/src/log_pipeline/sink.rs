@@ -1,6 +1,7 @@
 //! Where logs go, and where those go that can't be read or are refused.
 
 use kube::KubeSchema;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::Duration;
@@ -39,10 +40,29 @@ pub struct ElasticsearchSink {
     /// Whom to trust.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<ElasticsearchTls>,
+    /// How what is written is compressed on its way: `none`, the default, or `gzip`. Compressing takes more processor time
+    /// than all else that ingestion does; it pays where the way to Elasticsearch is slow, or is paid for by the byte.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub compression: SinkCompression,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 fn default_index() -> String {
     "logs".to_owned()
+}
+
+/// How what is written to Elasticsearch is compressed on its way.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub enum SinkCompression {
+    /// Not at all.
+    #[default]
+    None,
+    /// By gzip.
+    Gzip,
 }
 
 /// Credentials for Elasticsearch.

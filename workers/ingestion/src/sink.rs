@@ -1,7 +1,7 @@
 //! What a spec says about its sink.
 
-use taffrail_crds::LogPipelineSpec;
-use taffrail_logstore::elasticsearch::{Auth, ElasticsearchOptions};
+use taffrail_crds::{LogPipelineSpec, SinkCompression};
+use taffrail_logstore::elasticsearch::{Auth, Compression, ElasticsearchOptions};
 
 use crate::config::{Secrets, StartError, find_secret, secret_text};
 
@@ -22,6 +22,10 @@ pub fn elasticsearch_options(spec: &LogPipelineSpec, secrets: &Secrets) -> Resul
     }
     let mut options = ElasticsearchOptions::new(urls, &sink.index);
     options.dead_letter_index = spec.dead_letter.as_ref().and_then(|letters| letters.index.clone());
+    options.compression = match sink.compression {
+        SinkCompression::None => Compression::None,
+        SinkCompression::Gzip => Compression::Gzip,
+    };
     if let Some(auth) = &sink.auth {
         let name = &auth.secret_name;
         let secret = find_secret(secrets, name)?;
@@ -81,10 +85,12 @@ mod tests {
             (basic.index.as_str(), basic.urls.len(), basic.dead_letter_index.as_deref()),
             ("logs", 2, Some("dead"))
         );
-        let key = json!({"urls": urls, "auth": {"secretName": "key"}, "tls": {"caSecretName": "ca"}});
+        assert_eq!(basic.compression, Compression::None);
+        let key =
+            json!({"urls": urls, "auth": {"secretName": "key"}, "tls": {"caSecretName": "ca"}, "compression": "gzip"});
         let key = options(key).expect("options");
         assert!(key.auth == Auth::ApiKey("aWQ6a2V5".to_owned()));
-        assert!(key.ca.is_some() && !key.insecure_skip_verify);
+        assert!(key.ca.is_some() && !key.insecure_skip_verify && key.compression == Compression::Gzip);
     }
 
     #[test]

@@ -3,11 +3,11 @@
 use std::io::Write as _;
 
 use bytes::Bytes;
-use flate2::Compression;
 use flate2::write::GzEncoder;
 
 use super::index;
 use super::nodes::Body;
+use super::options::Compression;
 use crate::day;
 use crate::{Outcome, Record};
 
@@ -88,9 +88,9 @@ fn push_json_string(lines: &mut Vec<u8>, text: &str) {
     }
 }
 
-/// The lines as a request's body, compressed if that is worth it.
-pub(super) async fn body(lines: Vec<u8>) -> Body {
-    if lines.len() < COMPRESSED_FROM {
+/// The lines as a request's body, compressed if that is wanted, and worth it.
+pub(super) async fn body(lines: Vec<u8>, compression: Compression) -> Body {
+    if compression == Compression::None || lines.len() < COMPRESSED_FROM {
         return Body::Lines { bytes: lines.into(), gzip: false };
     }
     let lines = Bytes::from(lines);
@@ -108,7 +108,7 @@ pub(super) async fn body(lines: Vec<u8>) -> Body {
 
 /// The fastest level, which takes most of what there is to gain from logs.
 fn gzip(lines: &[u8]) -> Option<Bytes> {
-    let mut encoder = GzEncoder::new(Vec::with_capacity(lines.len() / 4), Compression::fast());
+    let mut encoder = GzEncoder::new(Vec::with_capacity(lines.len() / 4), flate2::Compression::fast());
     encoder.write_all(lines).ok()?;
     encoder.finish().ok().map(Bytes::from)
 }
@@ -159,10 +159,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn large_bodies_are_compressed() {
+    async fn large_bodies_are_compressed_where_that_is_wanted() {
         for size in [COMPRESSED_FROM - 1, COMPRESSED_FROM, BLOCKING_FROM] {
             let given: Vec<u8> = b"{\"message\":\"timeout\"}\n".iter().copied().cycle().take(size).collect();
-            let Body::Lines { bytes, gzip } = body(given.clone()).await else { panic!("not lines") };
+            let Body::Lines { bytes, gzip } = body(given.clone(), Compression::Gzip).await else { panic!("not lines") };
             assert_eq!(gzip, size >= COMPRESSED_FROM);
             let mut sent = Vec::new();
             match gzip {
@@ -170,6 +170,8 @@ mod tests {
                 false => sent.extend_from_slice(&bytes),
             }
             assert_eq!(sent, given);
+            let Body::Lines { bytes, gzip } = body(given.clone(), Compression::None).await else { panic!("not lines") };
+            assert!(!gzip && bytes == given);
         }
     }
 }

@@ -31,7 +31,7 @@ use crate::{
 use dialect::Dialect;
 use nodes::Nodes;
 use numbers::Numbers;
-pub use options::{Auth, ElasticsearchOptions, OptionsError};
+pub use options::{Auth, Compression, ElasticsearchOptions, OptionsError};
 use setup::Setup;
 
 /// The store.
@@ -101,7 +101,7 @@ impl ElasticsearchStore {
     }
 
     async fn send_lines(&self, lines: Vec<u8>, count: usize) -> Result<Vec<Outcome>, WriteError> {
-        let body = bulk::body(lines).await;
+        let body = bulk::body(lines, self.options.compression).await;
         let answer = self.nodes.send(Method::Post, "_bulk", &[("filter_path", outcome::FILTER)], &body).await;
         outcome::outcomes(&answer.map_err(|error| WriteError::Unavailable(error.to_string()))?, count)
     }

@@ -29,6 +29,8 @@ pub struct ElasticsearchOptions {
     pub ca: Option<Vec<u8>>,
     /// Whether to take any certificate. Whoever sits in between can then read and change everything.
     pub insecure_skip_verify: bool,
+    /// Whether what is written is compressed on its way.
+    pub compression: Compression,
     /// How long one request may take, from connecting to the last byte of the answer.
     pub request_timeout: Duration,
 }
@@ -47,6 +49,7 @@ impl ElasticsearchOptions {
             auth: Auth::None,
             ca: None,
             insecure_skip_verify: false,
+            compression: Compression::None,
             request_timeout: Self::DEFAULT_REQUEST_TIMEOUT,
         }
     }
@@ -67,9 +70,20 @@ impl fmt::Debug for ElasticsearchOptions {
             .field("auth", &self.auth)
             .field("ca", &self.ca.is_some())
             .field("insecure_skip_verify", &self.insecure_skip_verify)
+            .field("compression", &self.compression)
             .field("request_timeout", &self.request_timeout)
             .finish()
     }
+}
+
+/// How the bodies of requests are compressed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Compression {
+    /// Not at all. Between machines of one network, compressing costs more time than it saves.
+    #[default]
+    None,
+    /// By gzip at its fastest level, where a body is large enough to gain from it.
+    Gzip,
 }
 
 /// Credentials. They are never shown, not even in debug output.
