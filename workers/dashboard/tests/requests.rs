@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use taffrail_dashboard::{Config, router};
 use taffrail_logstore::q::Query;
 use taffrail_logstore::{
-    DeadLetter, FieldSummary, Histogram, LogEntry, LogStore, Outcome, Record, SearchError, SearchPage, SearchRequest,
+    DeadLetter, FieldSummary, Histogram, LogEntry, LogStore, Outcome, Records, SearchError, SearchPage, SearchRequest,
     StoredLog, TimeSpan, WriteError,
 };
 use taffrail_query::{EngineError, InstantSeries, Labels, MetricsEngine, RangeSeries, ShortQuery, TimeRange};
@@ -57,7 +57,7 @@ struct Logs(Vec<i64>, &'static str);
 
 #[async_trait]
 impl LogStore for Logs {
-    async fn write(&self, _: &[Record]) -> Result<Vec<Outcome>, WriteError> {
+    async fn write(&self, _: &Records) -> Result<Vec<Outcome>, WriteError> {
         Ok(vec![])
     }
 

@@ -5,13 +5,13 @@ use std::time::Instant;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use taffrail_crds::{Format, LogPipelineSpec};
-use taffrail_logstore::{DeadLetter, LogEntry, Provenance, Record};
+use taffrail_logstore::{DeadLetter, LogEntry, Provenance, Records};
 
-use crate::decode::canonical::{self, Wanted};
+use crate::decode::canonical::{Reader, Wanted};
 use crate::decode::{self, Mapped};
 use crate::derive::Deriver;
 use crate::lane::{Lane, Ledger, Mark, Resolved};
-use crate::record::{Fate, RawRecord};
+use crate::record::{Chunk, Fate, RawRecord};
 use crate::transform::Transform;
 use crate::{Delta, DeltaBatch, Origin};
 
@@ -30,19 +30,28 @@ struct Part {
     deltas: Vec<Delta>,
 }
 
+/// A record of a batch: which of its chunks it is in, where there, and which part it belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Item {
+    chunk: u32,
+    index: u32,
+    part: u32,
+}
+
 /// Records that are sent at once, with everything needed to say what became of each.
 #[derive(Debug)]
 pub(crate) struct Batch {
-    /// What came from the source, in order, each with the part it belongs to.
-    items: Vec<(usize, RawRecord)>,
+    chunks: Vec<Arc<Chunk>>,
     parts: Vec<Part>,
-    /// What is to be written, and beside it the indices of its items.
-    pub(crate) records: Vec<Record>,
-    pub(crate) indices: Vec<usize>,
-    /// What could not be read, and beside it the indices of its items.
-    pub(crate) letters: Vec<(usize, DeadLetter)>,
+    /// Records that came from the source.
+    count: usize,
+    /// What is to be written, and beside it what each of them was made of.
+    pub(crate) records: Records,
+    pub(crate) items: Vec<Item>,
+    /// What could not be read, and what it was made of.
+    pub(crate) letters: Vec<(Item, DeadLetter)>,
     /// What became of items that somebody waits for.
-    fates: Vec<(usize, Fate)>,
+    fates: Vec<(Item, Fate)>,
     /// Bytes of what is to be written or kept as dead letters.
     pub(crate) bytes: usize,
     /// When the first record came.
@@ -52,10 +61,11 @@ pub(crate) struct Batch {
 impl Batch {
     pub(crate) fn new(now: Instant) -> Self {
         Self {
-            items: Vec::new(),
+            chunks: Vec::new(),
             parts: Vec::new(),
-            records: Vec::new(),
-            indices: Vec::new(),
+            count: 0,
+            records: Records::default(),
+            items: Vec::new(),
             letters: Vec::new(),
             fates: Vec::new(),
             bytes: 0,
@@ -65,11 +75,11 @@ impl Batch {
 
     /// Records that came from the source.
     pub(crate) fn len(&self) -> usize {
-        self.items.len()
+        self.count
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.items.is_empty()
+        self.count == 0
     }
 
     /// Closes the batch: from now on its ranges are fixed. Gives the metrics to push, in order of offset per lane.
@@ -93,21 +103,20 @@ impl Batch {
     }
 
     /// The raw record of an item.
-    pub(crate) fn raw(&self, item: usize) -> &RawRecord {
-        &self.items[item].1
+    pub(crate) fn raw(&self, item: Item) -> RawRecord<'_> {
+        self.chunks[item.chunk as usize].get(item.index as usize)
     }
 
     /// Notes what became of an item. Whoever waits for it learns it when the batch is resolved.
-    pub(crate) fn settle(&mut self, item: usize, fate: Fate) {
-        let (part, raw) = &self.items[item];
-        let ledger = &mut self.parts[*part].ledger;
+    pub(crate) fn settle(&mut self, item: Item, fate: Fate) {
+        let ledger = &mut self.parts[item.part as usize].ledger;
         match fate {
             Fate::Indexed => ledger.indexed += 1,
             Fate::Duplicate => ledger.deduplicated += 1,
             Fate::DeadLetter { .. } => ledger.dead_lettered += 1,
             Fate::Filtered => ledger.filtered += 1,
         }
-        if raw.ticket.is_some() {
+        if self.raw(item).ticket().is_some() {
             self.fates.push((item, fate));
         }
     }
@@ -125,9 +134,9 @@ impl Batch {
             });
         }
         checkpoint();
-        for (item, fate) in self.fates {
-            if let Some((ticket, index)) = &self.items[item].1.ticket {
-                ticket.tell(*index, fate);
+        for (item, fate) in &self.fates {
+            if let Some((ticket, number)) = self.raw(*item).ticket() {
+                ticket.tell(number, fate.clone());
             }
         }
     }
@@ -143,7 +152,7 @@ pub(crate) struct Sender {
 
 impl Sender {
     /// A dead letter of a record.
-    pub(crate) fn letter(&self, raw: &RawRecord, status: u16, reason: String) -> DeadLetter {
+    pub(crate) fn letter(&self, raw: RawRecord<'_>, status: u16, reason: String) -> DeadLetter {
         DeadLetter {
             id: raw.id(),
             reason,
@@ -151,12 +160,12 @@ impl Sender {
             provenance: Provenance {
                 pipeline: self.pipeline.clone(),
                 generation: self.generation,
-                topic: raw.lane.book.topic.clone(),
-                partition: raw.lane.book.partition,
-                offset: raw.mark.offset,
-                timestamp: raw.mark.timestamp,
+                topic: raw.lane().book.topic.clone(),
+                partition: raw.lane().book.partition,
+                offset: raw.mark().offset,
+                timestamp: raw.mark().timestamp,
             },
-            original: raw.payload.clone(),
+            original: raw.share(),
         }
     }
 }
@@ -166,95 +175,130 @@ pub(crate) struct Batcher {
     format: Format,
     transform: Option<Transform>,
     pub(crate) deriver: Option<Deriver>,
+    reader: Reader,
     sender: Sender,
     /// Entries are written here one behind the other, so that a batch is few allocations.
     buffer: BytesMut,
 }
 
+/// How far a batch may grow.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Room {
+    pub(crate) records: usize,
+    pub(crate) bytes: usize,
+}
+
 /// What one record is.
 enum Made {
-    Log { millis: i64, source: Bytes },
+    /// A log entry as it came.
+    Canonical {
+        millis: i64,
+    },
+    /// A log entry that was written anew.
+    Rewritten {
+        millis: i64,
+        source: Bytes,
+    },
     Filtered,
-    Unreadable(String),
 }
+
+/// What a rewritten entry may have more than the record it was made of, in most cases.
+const REWRITING: usize = 256;
 
 impl Batcher {
     /// # Errors
     /// When the transform does not compile, or a metric can't be derived.
     pub(crate) fn new(spec: &LogPipelineSpec, sender: Sender) -> Result<Self, crate::StartError> {
         let transform = spec.transform.as_deref().map(Transform::new).transpose();
-        let deriver = if spec.metrics.is_empty() { Ok(None) } else { Deriver::new(&spec.metrics).map(Some) };
+        let mut wanted = Wanted::new();
+        let deriver =
+            if spec.metrics.is_empty() { Ok(None) } else { Deriver::new(&spec.metrics, &mut wanted).map(Some) };
         Ok(Self {
             format: spec.format,
             transform: transform.map_err(crate::StartError::Transform)?,
             deriver: deriver.map_err(crate::StartError::Spec)?,
+            reader: Reader::new(wanted),
             sender,
             buffer: BytesMut::new(),
         })
     }
 
-    /// Adds a record to a batch. Metrics are derived from it only if its offset is at or beyond `counted`.
-    pub(crate) fn add(&mut self, batch: &mut Batch, raw: RawRecord, counted: i64) {
-        let part = batch.parts.iter().rposition(|part| Arc::ptr_eq(&part.lane, &raw.lane)).unwrap_or_else(|| {
-            batch.parts.push(Part {
-                lane: raw.lane.clone(),
-                ledger: Ledger::default(),
-                watermark: None,
-                last: raw.mark,
-                first: 0,
-                next: raw.next,
-                counted,
-                deltas: Vec::new(),
-            });
-            batch.parts.len() - 1
-        });
-        let to = &mut batch.parts[part];
-        (to.last, to.next) = (raw.mark, raw.next);
-        let deltas = (raw.mark.offset >= counted).then_some(&mut to.deltas);
-        let made = self.make(&raw, deltas);
-        if let Made::Log { millis, .. } = made {
-            to.watermark = to.watermark.max(Some(millis));
+    /// Adds records of a chunk to a batch, from one at an index on, for as long as they are of the same run and there is
+    /// room. Gives the index of the first that was not added. An empty batch takes one whatever its size. Metrics are
+    /// derived from a record only if its offset is at or beyond `counted`.
+    pub(crate) fn add(
+        &mut self,
+        batch: &mut Batch,
+        chunk: &Arc<Chunk>,
+        from: usize,
+        counted: i64,
+        room: Room,
+    ) -> usize {
+        let (run, end) = chunk.run_of(from);
+        let lane = run.lane.clone();
+        let part = batch.parts.iter().rposition(|part| Arc::ptr_eq(&part.lane, &lane));
+        let mut index = from;
+        let mut item = None;
+        while index < end {
+            let raw = RawRecord::of(chunk, run, index);
+            let is_full = batch.count >= room.records || batch.bytes + raw.range().len() + REWRITING > room.bytes;
+            if is_full && !batch.is_empty() {
+                break;
+            }
+            let item = item.get_or_insert_with(|| batch.start(chunk, &lane, part, raw, counted));
+            item.index = u32::try_from(index).unwrap_or(u32::MAX);
+            self.add_one(batch, chunk, raw, *item, counted);
+            index += 1;
         }
-        let item = batch.items.len();
-        match made {
-            Made::Log { millis, source } => {
+        index
+    }
+
+    fn add_one(&mut self, batch: &mut Batch, chunk: &Chunk, raw: RawRecord<'_>, item: Item, counted: i64) {
+        batch.count += 1;
+        let to = &mut batch.parts[item.part as usize];
+        (to.last, to.next) = (raw.mark(), raw.head().next);
+        let deltas = (raw.mark().offset >= counted).then_some(&mut to.deltas);
+        match self.read(raw, deltas, &mut batch.records) {
+            Ok(Made::Canonical { millis }) => {
+                to.watermark = to.watermark.max(Some(millis));
+                let range = raw.range();
+                batch.bytes += range.len();
+                batch.records.push(millis, chunk.buffer(), range, |id| raw.write_id(id));
+                batch.items.push(item);
+            }
+            Ok(Made::Rewritten { millis, source }) => {
+                to.watermark = to.watermark.max(Some(millis));
                 batch.bytes += source.len();
-                batch.records.push(Record { id: raw.id(), timestamp: millis, source });
-                batch.indices.push(item);
-                batch.items.push((part, raw));
+                batch.records.push(millis, &source, 0..source.len(), |id| raw.write_id(id));
+                batch.items.push(item);
             }
-            Made::Filtered => {
-                // Nothing of it is needed any more.
-                batch.items.push((part, RawRecord { payload: Bytes::new(), ..raw }));
-                batch.settle(item, Fate::Filtered);
-            }
-            Made::Unreadable(reason) => {
-                batch.bytes += raw.payload.len();
-                batch.letters.push((item, self.sender.letter(&raw, 0, reason)));
-                batch.items.push((part, raw));
+            Ok(Made::Filtered) => batch.settle(item, Fate::Filtered),
+            Err(reason) => {
+                batch.bytes += raw.payload().len();
+                batch.letters.push((item, self.sender.letter(raw, 0, reason)));
             }
         }
     }
 
-    fn make(&mut self, raw: &RawRecord, deltas: Option<&mut Vec<Delta>>) -> Made {
-        self.read(raw, deltas).unwrap_or_else(Made::Unreadable)
-    }
-
-    fn read(&mut self, raw: &RawRecord, deltas: Option<&mut Vec<Delta>>) -> Result<Made, String> {
-        const NOTHING: &Wanted = &Wanted::new();
-        let text = decode::text(&raw.payload)?;
-        let arrived = raw.mark.timestamp;
+    fn read(
+        &mut self,
+        raw: RawRecord<'_>,
+        deltas: Option<&mut Vec<Delta>>,
+        records: &mut Records,
+    ) -> Result<Made, String> {
+        let text = decode::text(raw.payload())?;
+        let arrived = raw.mark().timestamp;
         let deltas = self.deriver.as_mut().zip(deltas);
         // Offsets are not negative.
-        let offset = u64::try_from(raw.mark.offset).unwrap_or_default();
-        if self.format == Format::Json && self.transform.is_none() {
-            let wanted = deltas.as_ref().map_or(NOTHING, |(deriver, _)| deriver.wanted());
-            if let Some(canonical) = canonical::read(text, wanted) {
-                if let Some((deriver, deltas)) = deltas {
-                    deriver.derive(&canonical.picked, canonical.millis, offset, deltas);
-                }
-                return Ok(Made::Log { millis: canonical.millis, source: raw.payload.clone() });
+        let offset = u64::try_from(raw.mark().offset).unwrap_or_default();
+        if self.format == Format::Json
+            && self.transform.is_none()
+            && let Some(millis) = self.reader.read(text, records)
+        {
+            if let Some((deriver, deltas)) = deltas {
+                deriver.derive(self.reader.picked(text), millis, offset, deltas);
             }
+            return Ok(Made::Canonical { millis });
         }
         let mut log = match self.format {
             Format::Json => decode::json(text, arrived)?,
@@ -267,11 +311,47 @@ impl Batcher {
             }
         }
         let Mapped { entry, millis } = log;
+        let source = write(&mut self.buffer, &entry)?;
+        // What was written is read as any other entry, so that there is one way to pick from it.
+        let text = decode::text(&source)?;
+        self.reader.read(text, records);
         if let Some((deriver, deltas)) = deltas {
-            let picked = canonical::pick(&entry, deriver.wanted());
-            deriver.derive(&picked, millis, offset, deltas);
+            deriver.derive(self.reader.picked(text), millis, offset, deltas);
         }
-        Ok(Made::Log { millis, source: write(&mut self.buffer, &entry)? })
+        Ok(Made::Rewritten { millis, source })
+    }
+}
+
+impl Batch {
+    /// The item of the first record that is added of a chunk's run. The chunk, and a part for the lane, are added where
+    /// they are not there yet.
+    fn start(
+        &mut self,
+        chunk: &Arc<Chunk>,
+        lane: &Arc<Lane>,
+        part: Option<usize>,
+        raw: RawRecord<'_>,
+        counted: i64,
+    ) -> Item {
+        if self.chunks.last().is_none_or(|last| !Arc::ptr_eq(last, chunk)) {
+            self.chunks.push(chunk.clone());
+        }
+        let part = part.unwrap_or_else(|| {
+            self.parts.push(Part {
+                lane: lane.clone(),
+                ledger: Ledger::default(),
+                watermark: None,
+                last: raw.mark(),
+                first: 0,
+                next: raw.head().next,
+                counted,
+                deltas: Vec::new(),
+            });
+            self.parts.len() - 1
+        });
+        // A batch has fewer chunks and parts than records.
+        let narrow = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+        Item { chunk: narrow(self.chunks.len() - 1), index: 0, part: narrow(part) }
     }
 }
 

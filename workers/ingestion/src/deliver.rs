@@ -14,9 +14,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use taffrail_logstore::{DeadLetter, LogStore, Outcome, Record, WriteError};
+use taffrail_logstore::{DeadLetter, LogStore, Outcome, Records, WriteError};
 
-use crate::batch::{Batch, Sender};
+use crate::batch::{Batch, Item, Sender};
 use crate::dead_letter::Letters;
 use crate::health::{DEAD_LETTERS_UNAVAILABLE, Health, Part, SINK_AUTH_FAILED, SINK_UNAVAILABLE};
 use crate::random::{Random, seed};
@@ -49,8 +49,8 @@ pub(crate) struct Courier {
     pub(crate) counters: Arc<Counters>,
 }
 
-/// Records, and beside them the indices of their items.
-type Work = (Vec<Record>, Vec<usize>);
+/// Records, and beside them their items.
+type Work = (Records, Vec<Item>);
 
 impl Courier {
     /// Writes until every item of the batch is settled.
@@ -58,15 +58,15 @@ impl Courier {
         let mut letters = std::mem::take(&mut batch.letters);
         let mut pause = Pause::new();
         let mut stack: Vec<Work> = Vec::new();
-        let all = (std::mem::take(&mut batch.records), std::mem::take(&mut batch.indices));
+        let all = (std::mem::take(&mut batch.records), std::mem::take(&mut batch.items));
         if !all.0.is_empty() {
             stack.push(all);
         }
-        while let Some((records, indices)) = stack.pop() {
+        while let Some((records, items)) = stack.pop() {
             match self.store.write(&records).await {
                 Ok(outcomes) => {
                     self.counters.writes.fetch_add(1, Ordering::Relaxed);
-                    if let Some(again) = self.sort(batch, &mut letters, (records, indices), outcomes) {
+                    if let Some(again) = self.sort(batch, &mut letters, (records, items), outcomes) {
                         stack.push(again);
                         pause.wait().await;
                     } else {
@@ -76,7 +76,7 @@ impl Courier {
                 }
                 Err(error) => {
                     self.counters.failed_writes.fetch_add(1, Ordering::Relaxed);
-                    match self.react(batch, &mut letters, (records, indices), &error) {
+                    match self.react(batch, &mut letters, (records, items), &error) {
                         Reaction::Again(work) => {
                             stack.push(work);
                             pause.wait().await;
@@ -97,8 +97,8 @@ impl Courier {
     fn sort(
         &self,
         batch: &mut Batch,
-        letters: &mut Vec<(usize, DeadLetter)>,
-        (records, indices): Work,
+        letters: &mut Vec<(Item, DeadLetter)>,
+        (records, items): Work,
         mut outcomes: Vec<Outcome>,
     ) -> Option<Work> {
         if outcomes.len() != records.len() {
@@ -106,40 +106,41 @@ impl Courier {
             let reason = format!("the log store gave {} outcomes for {} records", outcomes.len(), records.len());
             outcomes = vec![Outcome::Retry { status: 0, reason }; records.len()];
         }
-        let mut again: Work = Default::default();
+        let mut again = Vec::new();
+        let mut bytes = records.bytes();
         let mut why = String::new();
-        for ((record, item), outcome) in records.into_iter().zip(indices).zip(outcomes) {
+        for (index, (item, outcome)) in items.iter().zip(outcomes).enumerate() {
             match outcome {
-                Outcome::Indexed | Outcome::Duplicate => {
-                    self.counters.bytes.fetch_add(record.source.len() as u64, Ordering::Relaxed);
-                    let fate = if outcome == Outcome::Indexed { Fate::Indexed } else { Fate::Duplicate };
-                    batch.settle(item, fate);
-                }
+                Outcome::Indexed => batch.settle(*item, Fate::Indexed),
+                Outcome::Duplicate => batch.settle(*item, Fate::Duplicate),
                 Outcome::Refused { status, reason } => {
-                    letters.push((item, self.sender.letter(batch.raw(item), status, reason)));
+                    bytes -= records.get(index).source.len();
+                    letters.push((*item, self.sender.letter(batch.raw(*item), status, reason)));
                 }
                 Outcome::Retry { status, reason } => {
                     if why.is_empty() {
                         why = format!("the log store did not take all records (status {status}): {reason}");
                     }
-                    again.0.push(record);
-                    again.1.push(item);
+                    bytes -= records.get(index).source.len();
+                    again.push(index);
                 }
             }
         }
-        if again.0.is_empty() {
+        self.counters.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        if again.is_empty() {
             return None;
         }
-        self.counters.retried.fetch_add(again.0.len() as u64, Ordering::Relaxed);
+        self.counters.retried.fetch_add(again.len() as u64, Ordering::Relaxed);
         self.health.fail(Part::Sink, SINK_UNAVAILABLE, why);
-        Some(again)
+        let items = again.iter().map(|index| items[*index]).collect();
+        Some((records.select(again), items))
     }
 
     fn react(
         &self,
         batch: &Batch,
-        letters: &mut Vec<(usize, DeadLetter)>,
-        (mut records, mut indices): Work,
+        letters: &mut Vec<(Item, DeadLetter)>,
+        (records, mut items): Work,
         error: &WriteError,
     ) -> Reaction {
         match error {
@@ -149,24 +150,24 @@ impl Courier {
             }
             WriteError::TooLarge(_) | WriteError::Refused(_) if records.len() > 1 => {
                 let half = records.len() / 2;
-                let second = (records.split_off(half), indices.split_off(half));
-                return Reaction::Smaller((records, indices), second);
+                let second = (records.select(half..records.len()), items.split_off(half));
+                return Reaction::Smaller((records.select(0..half), items), second);
             }
             WriteError::TooLarge(_) | WriteError::Refused(_) => {
                 let status = if matches!(error, WriteError::TooLarge(_)) { 413 } else { 400 };
                 let buried =
-                    indices.iter().map(|item| (*item, self.sender.letter(batch.raw(*item), status, error.to_string())));
+                    items.iter().map(|item| (*item, self.sender.letter(batch.raw(*item), status, error.to_string())));
                 letters.extend(buried);
                 return Reaction::Settled;
             }
         }
-        Reaction::Again((records, indices))
+        Reaction::Again((records, items))
     }
 
     /// Writes dead letters until they are acknowledged.
-    async fn bury(&self, batch: &mut Batch, letters: Vec<(usize, DeadLetter)>) {
+    async fn bury(&self, batch: &mut Batch, letters: Vec<(Item, DeadLetter)>) {
         let mut pause = Pause::new();
-        let (items, letters): (Vec<usize>, Vec<DeadLetter>) = letters.into_iter().unzip();
+        let (items, letters): (Vec<Item>, Vec<DeadLetter>) = letters.into_iter().unzip();
         let mut start = 0;
         let mut at_once = LETTERS_AT_ONCE;
         while start < letters.len() {

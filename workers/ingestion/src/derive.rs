@@ -19,7 +19,6 @@ type Labels = Arc<BTreeMap<String, String>>;
 
 /// The derived metrics of one pipeline.
 pub(crate) struct Deriver {
-    wanted: Wanted,
     metrics: Vec<Metric>,
     /// Matching logs whose value was missing, no number, or negative in a counter.
     pub(crate) without_value: u64,
@@ -75,27 +74,22 @@ impl Is {
 
 impl Deriver {
     /// # Errors
-    /// When a metric asks for what no log has, or compares with what is no number.
-    pub(crate) fn new(specs: &[DerivedMetric]) -> Result<Self, String> {
-        let mut wanted = Wanted::new();
-        let metrics = specs.iter().map(|spec| Metric::new(spec, &mut wanted)).collect::<Result<_, _>>()?;
-        Ok(Self { wanted, metrics, without_value: 0, overflowed: 0 })
-    }
-
-    /// What must be picked from logs.
-    pub(crate) fn wanted(&self) -> &Wanted {
-        &self.wanted
+    /// When a metric asks for what no log has, or compares with what is no number. What must be picked from logs is added
+    /// to `wanted`.
+    pub(crate) fn new(specs: &[DerivedMetric], wanted: &mut Wanted) -> Result<Self, String> {
+        let metrics = specs.iter().map(|spec| Metric::new(spec, wanted)).collect::<Result<_, _>>()?;
+        Ok(Self { metrics, without_value: 0, overflowed: 0 })
     }
 
     /// Adds what one log, of the record at an offset, means for the metrics.
-    pub(crate) fn derive(&mut self, picked: &Picked<'_>, millis: i64, offset: u64, deltas: &mut Vec<Delta>) {
+    pub(crate) fn derive(&mut self, picked: Picked<'_>, millis: i64, offset: u64, deltas: &mut Vec<Delta>) {
         for metric in &mut self.metrics {
-            if !metric.tests.iter().all(|test| test.is.holds(picked[test.of].as_ref())) {
+            if !metric.tests.iter().all(|test| test.is.holds(picked.get(test.of).as_ref())) {
                 continue;
             }
             let value = match metric.value {
                 None => Some(1.0),
-                Some(index) => picked[index].as_ref().and_then(Scalar::number),
+                Some(index) => picked.get(index).and_then(|value| value.number()),
             };
             let Some(value) = value.filter(|value| *value >= 0.0 || metric.kind != DeltaKind::Counter) else {
                 self.without_value += 1;
@@ -155,10 +149,11 @@ impl Metric {
         })
     }
 
-    fn labels(&mut self, picked: &Picked<'_>) -> Labels {
-        let values = self.labels.iter().map(|(_, index)| picked[*index].as_ref().map(Scalar::text).unwrap_or_default());
+    fn labels(&mut self, picked: Picked<'_>) -> Labels {
+        let values = self.labels.iter().map(|(_, index)| picked.get(*index));
         let mut key = String::new();
         for value in values.clone() {
+            let value = value.as_ref().map(Scalar::text).unwrap_or_default();
             let value = shortened(&value);
             key.push_str(&value.len().to_string());
             key.push(':');
@@ -171,10 +166,14 @@ impl Metric {
             return self.overflow.clone();
         }
         let names = self.labels.iter().map(|(name, _)| name.clone());
-        let labels: Labels = Arc::new(names.zip(values.map(|value| shortened(&value).to_owned())).collect());
+        let labels: Labels = Arc::new(names.zip(values.map(|value| text(value.as_ref()))).collect());
         self.series.insert(key, labels.clone());
         labels
     }
+}
+
+fn text(value: Option<&Scalar<'_>>) -> String {
+    shortened(&value.map(Scalar::text).unwrap_or_default()).to_owned()
 }
 
 fn shortened(value: &str) -> &str {

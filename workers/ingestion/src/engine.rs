@@ -4,7 +4,6 @@
 //! one batch per sender. While all senders are busy the batch that fills keeps growing, up to its limits; then the
 //! source is not read from any more.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -15,11 +14,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::MetricsSink;
-use crate::batch::{Batch, Batcher};
+use crate::batch::{Batch, Batcher, Room};
 use crate::deliver::Courier;
 use crate::health::Health;
 use crate::push::{self, Job};
-use crate::record::RawRecord;
+use crate::record::Chunk;
 
 /// Batches that are sent at the same time.
 pub(crate) const SENDERS: u32 = 2;
@@ -27,16 +26,8 @@ pub(crate) const SENDERS: u32 = 2;
 /// Chunks of records that wait for the engine.
 pub(crate) const CHUNKS: usize = 4;
 
-/// Records that a source hands over at once, and their bytes, at most (unless one record has more).
-pub(crate) const CHUNK_RECORDS: usize = 1_000;
-/// See [`CHUNK_RECORDS`].
-pub(crate) const CHUNK_BYTES: usize = 512 << 10;
-
 /// Records that a batch never exceeds, however small they are.
 const MAX_RECORDS: usize = 50_000;
-
-/// What a rewritten entry may have more than the record it was made of, in most cases.
-const REWRITING: usize = 256;
 
 /// Asks the engine not to wait for batches to fill.
 #[derive(Debug, Default)]
@@ -84,7 +75,7 @@ pub(crate) struct Engine {
 
 impl Engine {
     /// Runs until the source has closed its channel and everything is resolved, or until it is aborted.
-    pub(crate) async fn run(self, records: mpsc::Receiver<Vec<RawRecord>>) {
+    pub(crate) async fn run(self, records: mpsc::Receiver<Chunk>) {
         let abort = self.abort.clone();
         tokio::select! {
             () = abort.cancelled() => {}
@@ -92,14 +83,14 @@ impl Engine {
         }
     }
 
-    async fn work(mut self, mut records: mpsc::Receiver<Vec<RawRecord>>) {
+    async fn work(mut self, mut records: mpsc::Receiver<Chunk>) {
         let senders = Arc::new(Semaphore::new(SENDERS as usize));
         let (jobs, queue) = mpsc::channel(SENDERS as usize);
         let pushing = push::push_all(queue, self.metrics.clone(), self.health.clone());
         let _pushing = AbortOnDropHandle::new(tokio::spawn(pushing));
         // Dropped, they give up what they send: when the engine is aborted.
         let mut sending = JoinSet::new();
-        let mut waiting = VecDeque::new();
+        let mut waiting = None;
         let mut batch = Batch::new(Instant::now());
         let mut is_open = true;
         loop {
@@ -110,7 +101,7 @@ impl Engine {
             }
             let deadline = batch.since + self.limits.timeout;
             // What still waits had no room.
-            let is_full = !waiting.is_empty() || batch.bytes >= self.limits.bytes || batch.len() >= MAX_RECORDS;
+            let is_full = waiting.is_some() || batch.bytes >= self.limits.bytes || batch.len() >= MAX_RECORDS;
             let is_due = is_full
                 || !is_open
                 || batch.len() >= self.limits.records
@@ -125,7 +116,7 @@ impl Engine {
                     self.send(ready, &jobs, permit, &mut sending).await;
                 }
                 chunk = records.recv(), if is_open && !is_full => match chunk {
-                    Some(chunk) => waiting.extend(chunk),
+                    Some(chunk) => waiting = Some((Arc::new(chunk), 0)),
                     None => is_open = false,
                 },
                 () = self.hurry.changed.notified() => {}
@@ -136,19 +127,31 @@ impl Engine {
     }
 
     /// Moves records into the batch, until there are none, the batch is full, or it is large enough and a sender free.
-    async fn fill(&mut self, batch: &mut Batch, waiting: &mut VecDeque<RawRecord>, senders: &Semaphore) {
-        while let Some(raw) = waiting.front() {
-            let is_full = batch.bytes + raw.payload.len() + REWRITING > self.limits.bytes || batch.len() >= MAX_RECORDS;
-            let is_wanted = batch.len() >= self.limits.records && senders.available_permits() > 0;
-            if !batch.is_empty() && (is_full || is_wanted) {
-                return;
+    async fn fill(&mut self, batch: &mut Batch, waiting: &mut Option<(Arc<Chunk>, usize)>, senders: &Semaphore) {
+        while let Some((chunk, from)) = waiting {
+            let (run, end) = chunk.run_of(*from);
+            if run.lane.is_closed() {
+                // Somebody else reads it again.
+                if end == chunk.len() {
+                    *waiting = None;
+                } else {
+                    *from = end;
+                }
+                continue;
             }
-            let counted = push::counted(&raw.lane, &*self.metrics, &self.health).await;
+            let counted = push::counted(&run.lane, &*self.metrics, &self.health).await;
+            let records = if senders.available_permits() > 0 { self.limits.records } else { MAX_RECORDS };
+            let room = Room { records: records.min(MAX_RECORDS), bytes: self.limits.bytes };
             if batch.is_empty() {
                 batch.since = Instant::now();
             }
-            if let Some(raw) = waiting.pop_front() {
-                self.batcher.add(batch, raw, counted);
+            let to = self.batcher.add(batch, chunk, *from, counted, room);
+            if to == chunk.len() {
+                *waiting = None;
+            } else if to == *from {
+                break;
+            } else {
+                *from = to;
             }
         }
         if let Some(deriver) = &self.batcher.deriver {

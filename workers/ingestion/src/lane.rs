@@ -21,6 +21,8 @@ use parking_lot::{Condvar, Mutex};
 use serde::{Deserialize, Serialize};
 use taffrail_crds::RecordCounts;
 
+use crate::digits;
+
 /// What became of records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -207,11 +209,24 @@ impl Lane {
         lane
     }
 
-    /// The id of a record.
-    pub(crate) fn record_id(&self, mark: Mark) -> String {
+    /// Writes the id of a record behind what is there.
+    pub(crate) fn write_id(&self, mark: Mark, id: &mut String) {
         match &self.identity {
-            Identity::Offset(prefix) => format!("{prefix}-{}", mark.offset),
-            Identity::Record(prefix) => format!("{prefix}-{}-{:x}-{:08x}", mark.offset, mark.timestamp, mark.crc),
+            Identity::Offset(prefix) => {
+                id.push_str(prefix);
+                id.push('-');
+                digits::push_decimal(id, mark.offset);
+            }
+            Identity::Record(prefix) => {
+                id.push_str(prefix);
+                id.push('-');
+                digits::push_decimal(id, mark.offset);
+                id.push('-');
+                // A time before 1970 is written as its two's complement.
+                digits::push_hex(id, mark.timestamp.cast_unsigned(), 1);
+                id.push('-');
+                digits::push_hex(id, mark.crc.into(), 8);
+            }
         }
     }
 
@@ -428,11 +443,16 @@ mod tests {
     #[test]
     fn ids_tell_incarnations_apart() {
         let lane = lane();
+        let id = |mark| {
+            let mut id = String::new();
+            lane.write_id(mark, &mut id);
+            id
+        };
         let mark = Mark { offset: 5, timestamp: 1_000, crc: 7 };
-        let same = lane.record_id(mark);
+        let same = id(mark);
         assert_eq!(same, "logs-0-5-3e8-00000007");
-        assert_ne!(same, lane.record_id(Mark { timestamp: 1_001, ..mark }));
-        assert_ne!(same, lane.record_id(Mark { crc: 8, ..mark }));
+        assert_ne!(same, id(Mark { timestamp: 1_001, ..mark }));
+        assert_ne!(same, id(Mark { crc: 8, ..mark }));
     }
 
     #[test]

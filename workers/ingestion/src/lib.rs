@@ -9,6 +9,7 @@ mod decode;
 mod deliver;
 mod deltas;
 mod derive;
+mod digits;
 mod engine;
 mod health;
 mod lane;

@@ -13,14 +13,14 @@ use parking_lot::Mutex;
 use taffrail_crds::{LogPipeline, LogPipelineSpec, LogPipelineStatus};
 use taffrail_logstore::q::Query;
 use taffrail_logstore::{
-    DeadLetter, FieldSummary, Histogram, LogStore, Outcome, Record, SearchError, SearchPage, SearchRequest, TimeSpan,
-    WriteError,
+    DeadLetter, FieldSummary, Histogram, LogStore, Outcome, Record, Records, SearchError, SearchPage, SearchRequest,
+    TimeSpan, WriteError,
 };
 
 use crate::{DeltaBatch, IngestionMetrics, MetricsSink, PipelineConfig, PushError};
 
 /// What a store does with a write before it takes it.
-pub(crate) type Fault = Box<dyn Fn(&[Record]) -> Option<Result<Vec<Outcome>, WriteError>> + Send + Sync>;
+pub(crate) type Fault = Box<dyn Fn(&Records) -> Option<Result<Vec<Outcome>, WriteError>> + Send + Sync>;
 
 /// A store in memory.
 #[derive(Default)]
@@ -58,7 +58,7 @@ impl MemoryStore {
 
     pub(crate) fn set_rule(
         &self,
-        rule: impl Fn(&[Record]) -> Option<Result<Vec<Outcome>, WriteError>> + Send + Sync + 'static,
+        rule: impl Fn(&Records) -> Option<Result<Vec<Outcome>, WriteError>> + Send + Sync + 'static,
     ) {
         *self.rule.lock() = Some(Box::new(rule));
     }
@@ -70,7 +70,7 @@ impl MemoryStore {
 
 #[async_trait]
 impl LogStore for MemoryStore {
-    async fn write(&self, records: &[Record]) -> Result<Vec<Outcome>, WriteError> {
+    async fn write(&self, records: &Records) -> Result<Vec<Outcome>, WriteError> {
         self.writes.lock().push(records.len());
         if let Some(fault) = self.faults.lock().pop_front() {
             return Err(fault);
@@ -78,13 +78,14 @@ impl LogStore for MemoryStore {
         let planned = self.rule.lock().as_ref().and_then(|rule| rule(records));
         let planned = planned.transpose()?;
         let mut documents = self.documents.lock();
-        let outcomes = records.iter().enumerate().map(|(index, record)| {
+        let outcomes = (0..records.len()).map(|index| {
+            let record = records.record(index);
             match planned.as_ref().map(|outcomes| outcomes[index].clone()) {
                 None | Some(Outcome::Indexed | Outcome::Duplicate) => {
                     if documents.contains_key(&record.id) {
                         return Outcome::Duplicate;
                     }
-                    documents.insert(record.id.clone(), record.clone());
+                    documents.insert(record.id.clone(), record);
                     Outcome::Indexed
                 }
                 Some(other) => other,

@@ -73,7 +73,7 @@ async fn fill(store: &Arc<EmbeddedStore>, count: i64) {
                 let first = first + writer * BATCH;
                 let records: Vec<_> = (first..(first + BATCH).min(count)).map(|n| log(n, count)).collect();
                 let begun = Instant::now();
-                let outcomes = store.write(&records).await.expect("the logs are taken");
+                let outcomes = store.write(&records.as_slice().into()).await.expect("the logs are taken");
                 assert!(outcomes.iter().all(|outcome| *outcome == Outcome::Indexed));
                 begun.elapsed()
             })
@@ -122,7 +122,7 @@ async fn many_days(store: &EmbeddedStore, before: i64) {
     let on = |day: i64| Record { timestamp: START - day * 86_400_000, id: format!("day-{day}"), ..log(day, 1_000) };
     let records: Vec<_> = (1..=365).map(on).collect();
     let begun = Instant::now();
-    store.write(&records).await.expect("the logs are taken");
+    store.write(&records.as_slice().into()).await.expect("the logs are taken");
     let written = begun.elapsed();
     while search(store, "*", TimeSpan::default(), 0).await.0 < before as u64 + 365 {
         tokio::time::sleep(Duration::from_millis(20)).await;

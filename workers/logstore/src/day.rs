@@ -5,7 +5,7 @@ use jiff::tz::TimeZone;
 
 use crate::limits::MAX_ID_BYTES;
 use crate::q::Bound;
-use crate::{Record, TimeSpan};
+use crate::{RecordRef, TimeSpan};
 
 /// A day, in milliseconds.
 pub(crate) const DAY: i64 = 86_400_000;
@@ -54,7 +54,7 @@ pub(crate) fn between(low: Option<Bound>, high: Option<Bound>) -> TimeSpan {
 }
 
 /// The day of a record that a store can take, or why none can.
-pub(crate) fn checked(record: &Record) -> Result<i64, String> {
+pub(crate) fn checked(record: RecordRef<'_>) -> Result<i64, String> {
     if record.id.is_empty() || record.id.len() > MAX_ID_BYTES {
         return Err(format!("its id has {} bytes; 1 to {MAX_ID_BYTES} are possible", record.id.len()));
     }

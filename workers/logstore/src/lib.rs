@@ -14,12 +14,15 @@ mod entry;
 mod facets;
 pub mod limits;
 pub mod q;
+mod records;
+pub mod scan;
 mod store;
 
 pub use dead_letter::{DeadLetter, Provenance};
 pub use embedded::EmbeddedStore;
 pub use entry::{Level, LogEntry};
+pub use records::{Record, RecordRef, Records};
 pub use store::{
-    FieldSummary, FieldValue, Histogram, HistogramBucket, LogStore, Outcome, Record, SearchError, SearchPage,
-    SearchRequest, StoredLog, TimeSpan, WriteError,
+    FieldSummary, FieldValue, Histogram, HistogramBucket, LogStore, Outcome, SearchError, SearchPage, SearchRequest,
+    StoredLog, TimeSpan, WriteError,
 };

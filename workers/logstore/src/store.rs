@@ -2,21 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use crate::q::Query;
+use crate::{DeadLetter, LogEntry, Records};
 use async_trait::async_trait;
-use bytes::Bytes;
-
-use crate::{DeadLetter, LogEntry, q::Query};
-
-/// A log on its way into a store.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Record {
-    /// Tells this record from all others for good: a store keeps one document for it, however often it is written.
-    pub id: String,
-    /// When it happened, milliseconds since 1970. Its UTC day decides the index or partition.
-    pub timestamp: i64,
-    /// The document: a [`LogEntry`] as JSON.
-    pub source: Bytes,
-}
 
 /// What became of one record.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -162,7 +150,7 @@ pub trait LogStore: Send + Sync {
     ///
     /// # Errors
     /// When nothing can be said of single records; all of them must be written again.
-    async fn write(&self, records: &[Record]) -> Result<Vec<Outcome>, WriteError>;
+    async fn write(&self, records: &Records) -> Result<Vec<Outcome>, WriteError>;
 
     /// Keeps dead letters, durably. Letters that were kept before are kept once.
     ///

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::*;
 use crate::lane::{Book, Identity};
-use crate::record::Ticket;
+use crate::record::{Filling, Ticket};
 use crate::testing::spec;
 
 fn batcher(parts: serde_json::Value) -> Batcher {
@@ -19,15 +19,24 @@ fn lane(partition: i32) -> Arc<Lane> {
     Lane::new(book, identity, Some(format!("logs/{partition}")), 0, None)
 }
 
-fn raw(lane: &Arc<Lane>, offset: i64, payload: &'static str) -> RawRecord {
+/// A chunk of one record.
+fn raw(lane: &Arc<Lane>, offset: i64, payload: &str) -> Arc<Chunk> {
+    let mut filling = Filling::default();
     lane.hand_over(offset + 1);
-    RawRecord {
-        lane: lane.clone(),
-        mark: Mark { offset, timestamp: 1_723_809_600_000, crc: 9 },
-        next: offset + 1,
-        id: None,
-        payload: Bytes::from_static(payload.as_bytes()),
-        ticket: None,
+    filling.push(lane, mark(offset), offset + 1, payload.as_bytes());
+    Arc::new(filling.take().unwrap())
+}
+
+fn mark(offset: i64) -> Mark {
+    Mark { offset, timestamp: 1_723_809_600_000, crc: 9 }
+}
+
+impl Batcher {
+    fn add_all(&mut self, batch: &mut Batch, chunk: &Arc<Chunk>, counted: i64) {
+        let mut from = 0;
+        while from < chunk.len() {
+            from = self.add(batch, chunk, from, counted, Room { records: 1_000, bytes: 1 << 20 });
+        }
     }
 }
 
@@ -38,10 +47,9 @@ fn canonical_entries_pass_as_the_bytes_they_came_in() {
     let lane = lane(0);
     let payload = r#"{"message" : "m","timestamp":"2024-08-16T14:00:00+02:00"}"#;
     let record = raw(&lane, 0, payload);
-    let address = record.payload.as_ptr();
-    batcher.add(&mut batch, record, 0);
-    let stored = &batch.records[0];
-    assert_eq!((stored.source.as_ptr(), stored.timestamp), (address, 1_723_809_600_000));
+    batcher.add_all(&mut batch, &record, 0);
+    let stored = batch.records.get(0);
+    assert_eq!((stored.source.as_ptr(), stored.timestamp), (record.buffer().as_ptr(), 1_723_809_600_000));
     assert_eq!(
         stored.id,
         "logs-0-0-1915a76b200-00000009".replace("1915a76b200", &format!("{:x}", 1_723_809_600_000_i64))
@@ -63,7 +71,7 @@ fn each_lane_has_its_range_its_metrics_and_its_account() {
         (&one, 4, "rubbish"),
         (&one, 5, r#"{"message":"c","service":"x"}"#),
     ] {
-        batcher.add(&mut batch, raw(lane, offset, payload), if Arc::ptr_eq(lane, &one) { 3 } else { 0 });
+        batcher.add_all(&mut batch, &raw(lane, offset, payload), if Arc::ptr_eq(lane, &one) { 3 } else { 0 });
     }
     let deltas = batch.cut();
     let shown: Vec<_> = deltas
@@ -76,10 +84,10 @@ fn each_lane_has_its_range_its_metrics_and_its_account() {
     // The first record of lane 1 was counted in an earlier life.
     assert_eq!(shown, [("logs/1", 3, 6, 1), ("logs/2", 0, 1, 1)]);
     assert_eq!((batch.len(), batch.records.len(), batch.letters.len()), (5, 3, 1));
-    for item in [0, 1, 4] {
+    for item in batch.items.clone() {
         batch.settle(item, Fate::Indexed);
     }
-    batch.settle(3, Fate::DeadLetter { status: 0, reason: "rubbish".into() });
+    batch.settle(batch.letters[0].0, Fate::DeadLetter { status: 0, reason: "rubbish".into() });
     batch.resolve(&|| {});
     let expected = Ledger { indexed: 2, dead_lettered: 1, filtered: 1, ..Ledger::default() };
     assert_eq!((one.book.ledger(), one.snapshot().position), (expected, 6));
@@ -92,12 +100,15 @@ async fn who_waits_learns_all_fates_after_the_account_was_noted() {
     let lane = lane(0);
     let ticket = Ticket::new(2);
     let mut batch = Batch::new(Instant::now());
+    let mut filling = Filling::default();
     for (offset, payload) in [(0, r#"{"message":"drop"}"#), (1, r#"{"message":"keep"}"#)] {
-        let place = usize::try_from(offset).unwrap();
-        batcher.add(&mut batch, RawRecord { ticket: Some((ticket.clone(), place)), ..raw(&lane, offset, payload) }, 0);
+        let number = usize::try_from(offset).unwrap();
+        lane.hand_over(offset + 1);
+        filling.push_for((&ticket, number), None, (&lane, mark(offset), offset + 1), payload.as_bytes());
     }
+    batcher.add_all(&mut batch, &Arc::new(filling.take().unwrap()), 0);
     batch.cut();
-    batch.settle(1, Fate::Duplicate);
+    batch.settle(batch.items[0], Fate::Duplicate);
     let noted = std::sync::atomic::AtomicBool::new(false);
     assert!(futures::FutureExt::now_or_never(ticket.all()).is_none());
     let lane_then = lane.clone();
@@ -116,7 +127,7 @@ fn text_is_never_read_as_json() {
     let mut batcher = batcher(json!({"format": "text"}));
     let lane = lane(0);
     let mut batch = Batch::new(Instant::now());
-    batcher.add(&mut batch, raw(&lane, 0, r#"{"message":"m"}"#), 0);
-    let entry: LogEntry = serde_json::from_slice(&batch.records[0].source).unwrap();
+    batcher.add_all(&mut batch, &raw(&lane, 0, r#"{"message":"m"}"#), 0);
+    let entry: LogEntry = serde_json::from_slice(batch.records.get(0).source).unwrap();
     assert_eq!((entry.message.as_str(), entry.timestamp.as_str()), (r#"{"message":"m"}"#, "2024-08-16T12:00:00Z"));
 }

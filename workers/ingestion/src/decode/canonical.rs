@@ -2,11 +2,11 @@
 //! what derived metrics ask for, without building it.
 
 use std::borrow::Cow;
-use std::fmt;
+use std::ops::Range;
 
-use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::Number;
-use taffrail_logstore::LogEntry;
+use taffrail_logstore::Records;
+use taffrail_logstore::scan::{Leaf, Member, Path, Scanner, Text, Visit};
 
 use super::timestamp;
 
@@ -14,16 +14,20 @@ use super::timestamp;
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Scalar<'a> {
     Text(Cow<'a, str>),
-    Number(Number),
+    Number(&'a str),
     Bool(bool),
 }
 
-impl Scalar<'_> {
+impl<'a> Scalar<'a> {
     /// As it is compared and as a label shows it.
     pub(crate) fn text(&self) -> Cow<'_, str> {
         match self {
             Self::Text(text) => Cow::Borrowed(text),
-            Self::Number(number) => Cow::Owned(number.to_string()),
+            // However it is spelled in the record.
+            Self::Number(number) => match number.parse::<Number>() {
+                Ok(parsed) => Cow::Owned(parsed.to_string()),
+                Err(_) => Cow::Borrowed(number),
+            },
             Self::Bool(truth) => Cow::Borrowed(if *truth { "true" } else { "false" }),
         }
     }
@@ -32,10 +36,10 @@ impl Scalar<'_> {
     pub(crate) fn number(&self) -> Option<f64> {
         let number = match self {
             Self::Text(text) => text.trim().parse().ok(),
-            Self::Number(number) => number.as_f64(),
+            Self::Number(number) => number.parse().ok(),
             Self::Bool(_) => None,
         };
-        number.filter(|number| number.is_finite())
+        number.filter(|number: &f64| number.is_finite())
     }
 }
 
@@ -70,338 +74,125 @@ impl Key {
 /// The parts to pick. What was picked has the same order.
 pub(crate) type Wanted = Vec<Key>;
 
-/// What was picked, by index of what was wanted.
-pub(crate) type Picked<'a> = Vec<Option<Scalar<'a>>>;
-
-/// A log entry that can be stored as it is.
-#[derive(Debug, PartialEq)]
-pub(crate) struct Canonical<'a> {
-    /// Milliseconds since 1970.
-    pub(crate) millis: i64,
-    pub(crate) picked: Picked<'a>,
+/// Where in the record a part is.
+#[derive(Debug, Clone, PartialEq)]
+enum Pick {
+    Text(Text),
+    Number(Range<usize>),
+    Bool(bool),
 }
 
-/// Reads a record that is a log entry in exactly the shape in which it is stored: an object with no other keys than a
-/// log entry's, each at most once, with an RFC 3339 timestamp and a normalised level.
-pub(crate) fn read<'a>(text: &'a str, wanted: &Wanted) -> Option<Canonical<'a>> {
-    let mut deserializer = serde_json::Deserializer::from_str(text);
-    let canonical = deserializer.deserialize_map(EntryVisitor { wanted }).ok()?;
-    deserializer.end().ok()?;
-    Some(canonical)
+/// Looks through records, one after the other.
+#[derive(Debug, Default)]
+pub(crate) struct Reader {
+    wanted: Wanted,
+    scanner: Scanner,
+    picks: Vec<Option<Pick>>,
+    path: String,
 }
 
-/// Picks from an entry that was built.
-pub(crate) fn pick<'a>(entry: &'a LogEntry, wanted: &Wanted) -> Picked<'a> {
-    let text = |text: &'a str| (!text.is_empty()).then_some(Scalar::Text(Cow::Borrowed(text)));
-    wanted
-        .iter()
-        .map(|key| match key {
-            Key::Level => text(&entry.level),
-            Key::Service => text(&entry.service),
-            Key::Host => text(&entry.host),
-            Key::Message => text(&entry.message),
-            Key::Tag(tag) => entry.tags.get(tag).and_then(|value| text(value)),
-            Key::Field(path) => field(&entry.fields, path),
+/// What was picked from a record, by index of what was wanted.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Picked<'a> {
+    record: &'a str,
+    picks: &'a [Option<Pick>],
+}
+
+impl<'a> Picked<'a> {
+    /// A part; none where the record does not have it, or it is empty.
+    pub(crate) fn get(&self, index: usize) -> Option<Scalar<'a>> {
+        Some(match self.picks[index].as_ref()? {
+            Pick::Text(text) => Scalar::Text(text.of(self.record)),
+            Pick::Number(range) => Scalar::Number(self.record.get(range.clone()).unwrap_or_default()),
+            Pick::Bool(truth) => Scalar::Bool(*truth),
         })
-        .collect()
+    }
 }
 
-fn field<'a>(fields: &'a serde_json::Map<String, serde_json::Value>, path: &str) -> Option<Scalar<'a>> {
-    use serde_json::Value;
-    if let Some(value) = fields.get(path) {
-        return match value {
-            Value::String(text) if text.is_empty() => None,
-            Value::String(text) => Some(Scalar::Text(Cow::Borrowed(text))),
-            Value::Number(number) => Some(Scalar::Number(number.clone())),
-            Value::Bool(truth) => Some(Scalar::Bool(*truth)),
-            Value::Null | Value::Array(_) | Value::Object(_) => None,
+impl Reader {
+    pub(crate) fn new(wanted: Wanted) -> Self {
+        Self { wanted, ..Self::default() }
+    }
+
+    /// The milliseconds since 1970 of a record that is a log entry in exactly the shape in which it is stored: an object
+    /// with no other keys than a log entry's, each at most once, with an RFC 3339 timestamp and a normalised level.
+    /// Paths of numbers are noted.
+    pub(crate) fn read(&mut self, record: &str, numbers: &mut Records) -> Option<i64> {
+        self.picks.clear();
+        self.picks.resize(self.wanted.len(), None);
+        let Self { wanted, scanner, picks, path } = self;
+        let mut look = Look { record, wanted, picks, path, numbers, millis: None, has_other_level: false };
+        let is_entry = scanner.scan(record, &mut look);
+        look.millis.filter(|_| is_entry && !look.has_other_level)
+    }
+
+    /// What was picked from the record that was read last, which must be given again.
+    pub(crate) fn picked<'a>(&'a self, record: &'a str) -> Picked<'a> {
+        Picked { record, picks: &self.picks }
+    }
+}
+
+struct Look<'a> {
+    record: &'a str,
+    wanted: &'a [Key],
+    picks: &'a mut [Option<Pick>],
+    path: &'a mut String,
+    numbers: &'a mut Records,
+    millis: Option<i64>,
+    has_other_level: bool,
+}
+
+impl Look<'_> {
+    fn give(&mut self, is: impl Fn(&Key) -> bool, text: &Text) {
+        if !text.range.is_empty()
+            && let Some(index) = self.wanted.iter().position(is)
+        {
+            self.picks[index] = Some(Pick::Text(text.clone()));
+        }
+    }
+}
+
+impl Visit for Look<'_> {
+    fn member(&mut self, member: Member, text: &Text) {
+        let key = match member {
+            Member::Timestamp => {
+                self.millis = timestamp::canonical_millis(&text.of(self.record));
+                return;
+            }
+            Member::Level => {
+                let level = text.of(self.record);
+                self.has_other_level = !matches!(&*level, "debug" | "info" | "warn" | "error" | "");
+                Key::Level
+            }
+            Member::Message => Key::Message,
+            Member::Service => Key::Service,
+            Member::Host => Key::Host,
         };
-    }
-    path.match_indices('.').find_map(|(dot, _)| match fields.get(&path[..dot]) {
-        Some(Value::Object(inner)) => field(inner, &path[dot + 1..]),
-        _ => None,
-    })
-}
-
-struct EntryVisitor<'w> {
-    wanted: &'w Wanted,
-}
-
-impl<'de> Visitor<'de> for EntryVisitor<'_> {
-    type Value = Canonical<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a log entry")
+        self.give(|wanted| *wanted == key, text);
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut picked: Picked<'de> = vec![None; self.wanted.len()];
-        let mut millis = None;
-        let mut seen = 0_u8;
-        while let Some(key) = map.next_key_seed(Text)? {
-            let bit = match &*key {
-                "timestamp" => {
-                    let text = map.next_value_seed(Text)?;
-                    millis = timestamp::canonical_millis(&text);
-                    1
-                }
-                "level" => {
-                    let level = map.next_value_seed(Text)?;
-                    if !matches!(&*level, "debug" | "info" | "warn" | "error" | "") {
-                        return Err(A::Error::custom("another level"));
-                    }
-                    self.give(&mut picked, &Key::Level, level);
-                    2
-                }
-                "message" if self.wanted.contains(&Key::Message) => {
-                    self.give(&mut picked, &Key::Message, map.next_value_seed(Text)?);
-                    4
-                }
-                "message" => {
-                    map.next_value_seed(AnyText)?;
-                    4
-                }
-                "service" => {
-                    self.give(&mut picked, &Key::Service, map.next_value_seed(Text)?);
-                    8
-                }
-                "host" => {
-                    self.give(&mut picked, &Key::Host, map.next_value_seed(Text)?);
-                    16
-                }
-                "tags" => {
-                    map.next_value_seed(Tags { wanted: self.wanted, picked: &mut picked })?;
-                    32
-                }
-                "fields" => {
-                    let paths = self.wanted.iter().enumerate();
-                    let paths = paths.filter_map(|(index, key)| match key {
-                        Key::Field(path) => Some((index, path.as_str())),
-                        _ => None,
-                    });
-                    let paths = paths.collect();
-                    map.next_value_seed(Fields { paths, picked: &mut picked })?;
-                    64
-                }
-                _ => return Err(A::Error::custom("another key")),
+    fn tag(&mut self, key: &Text, value: &Text) {
+        if !self.wanted.is_empty() {
+            let key = key.of(self.record);
+            self.give(|wanted| matches!(wanted, Key::Tag(tag) if *tag == key), value);
+        }
+    }
+
+    fn leaf(&mut self, path: &Path<'_, '_>, leaf: Leaf) {
+        if !path.in_array
+            && let Some(index) = self.wanted.iter().position(|key| matches!(key, Key::Field(field) if path.is(field)))
+        {
+            self.picks[index] = match &leaf {
+                Leaf::Text(text) if text.range.is_empty() => None,
+                Leaf::Text(text) => Some(Pick::Text(text.clone())),
+                Leaf::Number(range) => Some(Pick::Number(range.clone())),
+                Leaf::Bool(truth) => Some(Pick::Bool(*truth)),
+                Leaf::Null => None,
             };
-            if seen & bit != 0 {
-                return Err(A::Error::custom("a key twice"));
-            }
-            seen |= bit;
         }
-        let millis = millis.ok_or_else(|| A::Error::custom("no canonical timestamp"))?;
-        Ok(Canonical { millis, picked })
-    }
-}
-
-impl EntryVisitor<'_> {
-    fn give<'de>(&self, picked: &mut Picked<'de>, key: &Key, text: Cow<'de, str>) {
-        give(self.wanted, picked, |wanted| wanted == key, text);
-    }
-}
-
-fn give<'de>(wanted: &Wanted, picked: &mut Picked<'de>, is: impl Fn(&Key) -> bool, text: Cow<'de, str>) {
-    if let Some(index) = wanted.iter().position(is)
-        && !text.is_empty()
-    {
-        picked[index] = Some(Scalar::Text(text));
-    }
-}
-
-/// A text, borrowed where it has no escapes.
-struct Text;
-
-impl<'de> DeserializeSeed<'de> for Text {
-    type Value = Cow<'de, str>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_str(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Text {
-    type Value = Cow<'de, str>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a text")
-    }
-
-    fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Self::Value, E> {
-        Ok(Cow::Borrowed(text))
-    }
-
-    fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
-        Ok(Cow::Owned(text.to_owned()))
-    }
-}
-
-/// Any text, which is looked at and not kept.
-struct AnyText;
-
-impl<'de> DeserializeSeed<'de> for AnyText {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_str(self)
-    }
-}
-
-impl Visitor<'_> for AnyText {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a text")
-    }
-
-    fn visit_str<E: Error>(self, _: &str) -> Result<(), E> {
-        Ok(())
-    }
-}
-
-struct Tags<'w, 'p, 'de> {
-    wanted: &'w Wanted,
-    picked: &'p mut Picked<'de>,
-}
-
-impl<'de> DeserializeSeed<'de> for Tags<'_, '_, 'de> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_map(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Tags<'_, '_, 'de> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object of texts")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        while let Some(key) = map.next_key_seed(Text)? {
-            let is_key = |wanted: &Key| matches!(wanted, Key::Tag(tag) if *tag == key);
-            if self.wanted.iter().any(is_key) {
-                give(self.wanted, self.picked, is_key, map.next_value_seed(Text)?);
-            } else {
-                map.next_value_seed(AnyText)?;
-            }
+        if matches!(leaf, Leaf::Number(_)) {
+            path.write(self.path);
+            self.numbers.note_number(self.path);
         }
-        Ok(())
-    }
-}
-
-/// An object of anything. `paths` are those wanted below it, with their indices.
-struct Fields<'w, 'p, 'de> {
-    paths: Vec<(usize, &'w str)>,
-    picked: &'p mut Picked<'de>,
-}
-
-impl<'de> DeserializeSeed<'de> for Fields<'_, '_, 'de> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_map(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Fields<'_, '_, 'de> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(mut self, map: A) -> Result<(), A::Error> {
-        walk(map, &self.paths, self.picked)?;
-        self.paths.clear();
-        Ok(())
-    }
-}
-
-fn walk<'de, A: MapAccess<'de>>(mut map: A, paths: &[(usize, &str)], picked: &mut Picked<'de>) -> Result<(), A::Error> {
-    while let Some(key) = map.next_key_seed(Text)? {
-        let mut here = None;
-        let mut below = Vec::new();
-        for (index, path) in paths {
-            match path.strip_prefix(&*key) {
-                Some("") => here = Some(*index),
-                Some(rest) if rest.starts_with('.') => below.push((*index, &rest[1..])),
-                _ => {}
-            }
-        }
-        map.next_value_seed(Anything { here, below, picked })?;
-    }
-    Ok(())
-}
-
-/// Any value. Texts are unescaped and numbers are read, so that what passes here can be read by everybody.
-struct Anything<'w, 'p, 'de> {
-    here: Option<usize>,
-    below: Vec<(usize, &'w str)>,
-    picked: &'p mut Picked<'de>,
-}
-
-impl<'de> Anything<'_, '_, 'de> {
-    fn give<E>(self, scalar: impl FnOnce() -> Option<Scalar<'de>>) -> Result<(), E> {
-        if let Some(index) = self.here {
-            self.picked[index] = scalar();
-        }
-        Ok(())
-    }
-}
-
-impl<'de> DeserializeSeed<'de> for Anything<'_, '_, 'de> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Anything<'_, '_, 'de> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("any value")
-    }
-
-    fn visit_bool<E: Error>(self, truth: bool) -> Result<(), E> {
-        self.give(|| Some(Scalar::Bool(truth)))
-    }
-
-    fn visit_i64<E: Error>(self, number: i64) -> Result<(), E> {
-        self.give(|| Some(Scalar::Number(number.into())))
-    }
-
-    fn visit_u64<E: Error>(self, number: u64) -> Result<(), E> {
-        self.give(|| Some(Scalar::Number(number.into())))
-    }
-
-    fn visit_f64<E: Error>(self, number: f64) -> Result<(), E> {
-        self.give(|| Number::from_f64(number).map(Scalar::Number))
-    }
-
-    fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<(), E> {
-        self.give(|| (!text.is_empty()).then_some(Scalar::Text(Cow::Borrowed(text))))
-    }
-
-    fn visit_str<E: Error>(self, text: &str) -> Result<(), E> {
-        self.give(|| (!text.is_empty()).then(|| Scalar::Text(Cow::Owned(text.to_owned()))))
-    }
-
-    fn visit_unit<E: Error>(self) -> Result<(), E> {
-        self.give(|| None)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
-        let mut nothing = Vec::new();
-        while seq.next_element_seed(Anything { here: None, below: Vec::new(), picked: &mut nothing })?.is_some() {}
-        Ok(())
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<(), A::Error> {
-        walk(map, &self.below, self.picked)
     }
 }

@@ -9,12 +9,13 @@ use parking_lot::Mutex;
 use proptest::prelude::*;
 use rstest::rstest;
 use serde_json::json;
+use taffrail_logstore::RecordRef;
 
 use super::*;
-use crate::batch::Batcher;
+use crate::batch::{Batcher, Room};
 use crate::dead_letter::InStore;
 use crate::lane::{Book, Identity, Lane, Ledger, Mark};
-use crate::record::RawRecord;
+use crate::record::Filling;
 use crate::testing::{MemoryStore, spec, until};
 
 fn sender() -> Sender {
@@ -38,12 +39,14 @@ fn batch(payloads: &[String]) -> (Batch, Arc<Lane>) {
     let lane =
         Lane::new(Book::new("logs", 0, Ledger::default(), None), Identity::Record("logs-0".into()), None, 0, None);
     let mut batch = Batch::new(Instant::now());
+    let mut filling = Filling::default();
     for (offset, payload) in (0..).zip(payloads) {
-        let mark = Mark { offset, timestamp: 1_000, crc: 0 };
-        let payload = Bytes::from(payload.clone());
-        let raw = RawRecord { lane: lane.clone(), mark, next: offset + 1, id: None, payload, ticket: None };
+        filling.push(&lane, Mark { offset, timestamp: 1_000, crc: 0 }, offset + 1, payload.as_bytes());
         lane.hand_over(offset + 1);
-        batcher.add(&mut batch, raw, 0);
+    }
+    if let Some(chunk) = filling.take() {
+        let room = Room { records: usize::MAX, bytes: usize::MAX };
+        assert_eq!(batcher.add(&mut batch, &Arc::new(chunk), 0, 0, room), payloads.len());
     }
     batch.cut();
     (batch, lane)
@@ -162,9 +165,10 @@ async fn an_outcome_too_few_costs_no_record() {
     let store = MemoryStore::new();
     let courier = courier(&store);
     let (mut batch, _) = batch(&logs(3));
-    let work = (std::mem::take(&mut batch.records), std::mem::take(&mut batch.indices));
+    let items = std::mem::take(&mut batch.items);
+    let work = (std::mem::take(&mut batch.records), items.clone());
     let again = courier.sort(&mut batch, &mut Vec::new(), work, vec![Outcome::Indexed]).unwrap();
-    assert_eq!((again.0.len(), again.1), (3, vec![0, 1, 2]));
+    assert_eq!((again.0.len(), again.1), (3, items));
 }
 
 #[test]
@@ -205,8 +209,8 @@ proptest! {
             fits.iter().enumerate().map(|(number, fit)| (format!("m{number}"), *fit)).collect();
         let late = Mutex::new(std::collections::BTreeSet::new());
         store.set_rule(move |records| {
-            let fit_of = |record: &Record| {
-                let entry: serde_json::Value = serde_json::from_slice(&record.source).unwrap();
+            let fit_of = |record: RecordRef<'_>| {
+                let entry: serde_json::Value = serde_json::from_slice(record.source).unwrap();
                 (entry["message"].as_str().unwrap().to_owned(), by_message[entry["message"].as_str().unwrap()])
             };
             if records.iter().any(|record| fit_of(record).1 == Fit::Poison) {

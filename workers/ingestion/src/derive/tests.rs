@@ -2,14 +2,21 @@
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use taffrail_logstore::LogEntry;
+use taffrail_logstore::{LogEntry, Records};
 
 use super::*;
-use crate::decode::canonical::pick;
+use crate::decode::canonical::Reader;
 
-fn deriver(metrics: Value) -> Deriver {
+/// A deriver, and who picks for it.
+struct Rig {
+    deriver: Deriver,
+    reader: Reader,
+}
+
+fn deriver(metrics: Value) -> Rig {
     let specs: Vec<DerivedMetric> = serde_json::from_value(metrics).unwrap();
-    Deriver::new(&specs).unwrap()
+    let mut wanted = Wanted::new();
+    Rig { deriver: Deriver::new(&specs, &mut wanted).unwrap(), reader: Reader::new(wanted) }
 }
 
 fn log(level: &str, service: &str, fields: Value) -> LogEntry {
@@ -21,10 +28,11 @@ fn log(level: &str, service: &str, fields: Value) -> LogEntry {
     }
 }
 
-fn derive(deriver: &mut Deriver, log: &LogEntry) -> Vec<Delta> {
+fn derive(Rig { deriver, reader }: &mut Rig, log: &LogEntry) -> Vec<Delta> {
     let mut deltas = Vec::new();
-    let picked = pick(log, deriver.wanted());
-    deriver.derive(&picked, 42, 7, &mut deltas);
+    let record = serde_json::to_string(log).unwrap();
+    reader.read(&record, &mut Records::default());
+    deriver.derive(reader.picked(&record), 42, 7, &mut deltas);
     deltas
 }
 
@@ -50,7 +58,7 @@ fn counters_count_what_matches() {
     assert_eq!((deltas[0].timestamp, deltas[0].kind), (42, DeltaKind::Counter));
     assert!(derive(&mut errors, &log("info", "api", json!({"bytes": -1}))).is_empty());
     assert!(derive(&mut errors, &log("info", "api", json!({"bytes": "many"}))).is_empty());
-    assert_eq!(errors.without_value, 2);
+    assert_eq!(errors.deriver.without_value, 2);
 }
 
 #[test]
@@ -108,7 +116,7 @@ fn what_can_not_be_derived_is_refused() {
         ),
     ] {
         let specs: Vec<DerivedMetric> = serde_json::from_value(json!([metric])).unwrap();
-        let error = Deriver::new(&specs).err().unwrap();
+        let error = Deriver::new(&specs, &mut Wanted::new()).err().unwrap();
         assert!(error.contains(expected), "{error}");
     }
 }
@@ -143,7 +151,7 @@ proptest! {
             let name = if seen.contains(&service) { service.as_str() } else { OVERFLOW };
             *expected.entry(name.to_owned()).or_default() += 1.0;
         }
-        prop_assert_eq!(metric.overflowed as f64, expected.get(OVERFLOW).copied().unwrap_or(0.0));
+        prop_assert_eq!(metric.deriver.overflowed as f64, expected.get(OVERFLOW).copied().unwrap_or(0.0));
         prop_assert_eq!(counts, expected);
     }
 }

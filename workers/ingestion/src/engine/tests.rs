@@ -1,6 +1,5 @@
 #![allow(clippy::unwrap_used)]
 
-use bytes::Bytes;
 use serde_json::{Value, json};
 use taffrail_logstore::WriteError;
 
@@ -8,6 +7,7 @@ use super::*;
 use crate::batch::Sender;
 use crate::dead_letter::InStore;
 use crate::lane::{Book, Identity, Lane, Ledger, Mark};
+use crate::record::Filling;
 use crate::testing::{MemoryMetrics, MemoryStore, spec, until};
 
 struct Rig {
@@ -16,7 +16,7 @@ struct Rig {
     lane: Arc<Lane>,
     hurry: Arc<Hurry>,
     abort: CancellationToken,
-    records: Option<mpsc::Sender<Vec<RawRecord>>>,
+    records: Option<mpsc::Sender<Chunk>>,
     task: tokio::task::JoinHandle<()>,
     next: i64,
 }
@@ -54,21 +54,16 @@ fn rig(parts: Value, limits: Limits) -> Rig {
 }
 
 impl Rig {
-    fn chunk(&mut self, count: usize) -> Vec<RawRecord> {
-        let chunk = (0..count).map(|_| {
+    fn chunk(&mut self, count: usize) -> Chunk {
+        let mut filling = Filling::default();
+        for _ in 0..count {
             let offset = self.next;
             self.next += 1;
             self.lane.hand_over(self.next);
-            RawRecord {
-                lane: self.lane.clone(),
-                mark: Mark { offset, timestamp: 1_000, crc: 0 },
-                next: self.next,
-                id: None,
-                payload: Bytes::from(format!("{{\"message\":\"{offset:06}\"}}")),
-                ticket: None,
-            }
-        });
-        chunk.collect()
+            let mark = Mark { offset, timestamp: 1_000, crc: 0 };
+            filling.push(&self.lane, mark, self.next, format!("{{\"message\":\"{offset:06}\"}}").as_bytes());
+        }
+        filling.take().unwrap()
     }
 
     async fn give(&mut self, count: usize) {

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use serde_json::Value;
 
 use super::{Checkpoint, Intake};
@@ -10,7 +9,7 @@ use crate::config::{PipelineConfig, StartError};
 use crate::lane::{Book, Lane, Mark};
 use crate::positions::Positions;
 use crate::random::seed;
-use crate::record::RawRecord;
+use crate::record::{Filling, Ticket};
 
 /// Opens the file of places of a pipeline.
 pub(super) fn positions(config: &PipelineConfig, intake: &Intake) -> Result<Arc<Positions>, StartError> {
@@ -46,19 +45,36 @@ impl Local {
         Arc::new(move || positions.save(false))
     }
 
-    /// Makes the next record.
-    pub(super) fn record(&mut self, payload: Bytes, timestamp: i64) -> RawRecord {
+    /// Adds a record to those that are handed over next.
+    pub(super) fn push(&mut self, filling: &mut Filling, payload: &[u8], timestamp: i64) {
+        let (mark, next) = self.number(timestamp);
+        filling.push(&self.lane, mark, next, payload);
+    }
+
+    /// Adds a record that somebody waits for, with the id that its sender chose, if any. Gives the record's id.
+    pub(super) fn push_for(
+        &mut self,
+        filling: &mut Filling,
+        ticket: (&Arc<Ticket>, usize),
+        id: Option<String>,
+        payload: &[u8],
+        timestamp: i64,
+    ) -> String {
+        let (mark, next) = self.number(timestamp);
+        let shown = id.clone().unwrap_or_else(|| {
+            let mut id = String::new();
+            self.lane.write_id(mark, &mut id);
+            id
+        });
+        filling.push_for(ticket, id, (&self.lane, mark, next), payload);
+        shown
+    }
+
+    fn number(&mut self, timestamp: i64) -> (Mark, i64) {
         let offset = self.next;
         self.next += 1;
         self.lane.hand_over(self.next);
-        RawRecord {
-            lane: self.lane.clone(),
-            mark: Mark { offset, timestamp, crc: 0 },
-            next: self.next,
-            id: None,
-            payload,
-            ticket: None,
-        }
+        (Mark { offset, timestamp, crc: 0 }, self.next)
     }
 
     /// Notes the account for good.

@@ -14,7 +14,7 @@ use crate::config::{PipelineConfig, StartError};
 use crate::engine::Hurry;
 use crate::health::Health;
 use crate::lane::Books;
-use crate::record::RawRecord;
+use crate::record::Chunk;
 
 mod demo;
 mod file;
@@ -38,7 +38,7 @@ pub(crate) struct Intake {
 }
 
 /// Where a source hands over its records. When it is dropped, the engine knows that no more will come.
-pub(crate) type Records = mpsc::Sender<Vec<RawRecord>>;
+pub(crate) type Records = mpsc::Sender<Chunk>;
 
 /// Called after each resolved batch.
 pub(crate) type Checkpoint = Arc<dyn Fn() + Send + Sync>;

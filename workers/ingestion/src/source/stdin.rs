@@ -9,8 +9,8 @@ use super::lines::Lines;
 use super::local::{Local, now};
 use super::{Checkpoint, Intake, Records};
 use crate::config::{PipelineConfig, StartError};
-use crate::engine::{CHUNK_BYTES, CHUNK_RECORDS};
 use crate::health::{Part, SOURCE_UNAVAILABLE};
+use crate::record::Filling;
 
 const READ_AT_ONCE: usize = 64 << 10;
 
@@ -54,6 +54,7 @@ async fn take(
     records: Records,
 ) {
     let mut lines = Lines::default();
+    let mut filling = Filling::default();
     loop {
         let piece = tokio::select! {
             () = intake.stopping.cancelled() => break,
@@ -72,15 +73,13 @@ async fn take(
             None => true,
         };
         loop {
-            let mut chunk = Vec::new();
-            let mut bytes = 0;
-            while chunk.len() < CHUNK_RECORDS && bytes < CHUNK_BYTES {
+            while !filling.is_full() {
                 let line = lines.next().or_else(|| if is_over { lines.rest() } else { None });
                 let Some(line) = line else { break };
-                bytes += line.bytes.len();
-                chunk.push(local.record(line.bytes, now()));
+                local.push(&mut filling, &line.bytes, now());
             }
-            if chunk.is_empty() || records.send(chunk).await.is_err() {
+            let Some(chunk) = filling.take() else { break };
+            if records.send(chunk).await.is_err() {
                 break;
             }
         }

@@ -9,7 +9,7 @@ use super::index;
 use super::nodes::Body;
 use super::options::Compression;
 use crate::day;
-use crate::{Outcome, Record};
+use crate::{Outcome, Records};
 
 /// Bodies from this size on are compressed: less is hardly worth a network packet.
 const COMPRESSED_FROM: usize = 16 << 10;
@@ -19,45 +19,43 @@ const BLOCKING_FROM: usize = 128 << 10;
 /// Records as lines for the bulk interface.
 pub(super) struct Lines {
     pub bytes: Vec<u8>,
-    /// For each record whether it is among the lines, or why the store can't take it.
-    pub refused: Vec<Option<Outcome>>,
+    /// How many records are among the lines.
+    pub count: usize,
+    /// The others, by index, with why the store can't take them; in order.
+    refused: Vec<(usize, Outcome)>,
 }
 
 impl Lines {
-    /// How many records are among the lines.
-    pub fn count(&self) -> usize {
-        self.refused.iter().filter(|refused| refused.is_none()).count()
-    }
-
     /// Puts the outcomes of the records that were sent in their places.
-    pub fn outcomes(self, sent: Vec<Outcome>) -> Vec<Outcome> {
-        let mut sent = sent.into_iter();
-        let unknown = || Outcome::Retry { status: 0, reason: "the store said nothing of it".into() };
-        self.refused.into_iter().map(|refused| refused.or_else(|| sent.next()).unwrap_or_else(unknown)).collect()
+    pub fn outcomes(self, mut sent: Vec<Outcome>) -> Vec<Outcome> {
+        for (index, outcome) in self.refused {
+            sent.insert(index.min(sent.len()), outcome);
+        }
+        sent
     }
 }
 
 /// Writes each record as an action (create, with its id, in the index of its day) and its source, as it is.
-pub(super) fn lines(base: &str, records: &[Record]) -> Lines {
-    // `{"create":{"_index":"logs-2024.08.16","_id":"…"}}` and two line ends.
-    let size = records.iter().map(|record| record.source.len() + record.id.len() + base.len() + 52).sum();
-    let mut lines = Lines { bytes: Vec::with_capacity(size), refused: Vec::with_capacity(records.len()) };
+pub(super) fn lines(base: &str, records: &Records) -> Lines {
+    // `{"create":{"_index":"logs-2024.08.16","_id":"…"}}` and two line ends, for ids of the usual length.
+    let size = records.bytes() + records.len() * (base.len() + 52 + 48);
+    let mut lines = Lines { bytes: Vec::with_capacity(size), count: 0, refused: Vec::new() };
     // Records come in runs of the same day.
     let mut action: (Option<i64>, String) = (None, String::new());
-    for record in records {
+    for (index, record) in records.iter().enumerate() {
         // What is checked here would make Elasticsearch refuse the whole request.
         let day = match day::checked(record) {
             Ok(day) => day,
             Err(reason) => {
-                lines.refused.push(Some(Outcome::Refused { status: 400, reason }));
+                lines.refused.push((index, Outcome::Refused { status: 400, reason }));
                 continue;
             }
         };
         if action.0 != Some(day) {
             action = (Some(day), format!(r#"{{"create":{{"_index":"{}","_id":"#, index::name_of(base, day)));
         }
-        push_document(&mut lines.bytes, &action.1, &record.id, &record.source);
-        lines.refused.push(None);
+        push_document(&mut lines.bytes, &action.1, record.id, record.source);
+        lines.count += 1;
     }
     lines
 }
@@ -70,9 +68,11 @@ pub(super) fn push_document(lines: &mut Vec<u8>, action: &str, id: &str, source:
     let start = lines.len();
     lines.extend_from_slice(source);
     // Line ends in JSON can only be white space between its parts, but here they would end the document.
-    for byte in &mut lines[start..] {
-        if matches!(*byte, b'\n' | b'\r') {
-            *byte = b' ';
+    if memchr::memchr2(b'\n', b'\r', source).is_some() {
+        for byte in &mut lines[start..] {
+            if matches!(*byte, b'\n' | b'\r') {
+                *byte = b' ';
+            }
         }
     }
     lines.push(b'\n');
@@ -121,8 +121,8 @@ mod tests {
 
     use super::*;
 
-    fn record(id: &str, timestamp: i64, source: &str) -> Record {
-        Record { id: id.into(), timestamp, source: Bytes::copy_from_slice(source.as_bytes()) }
+    fn record(id: &str, timestamp: i64, source: &str) -> crate::Record {
+        crate::Record { id: id.into(), timestamp, source: Bytes::copy_from_slice(source.as_bytes()) }
     }
 
     const NOON: i64 = 1_723_809_600_000;
@@ -130,7 +130,7 @@ mod tests {
     #[test]
     fn sources_are_sent_as_they_are_to_the_index_of_their_day() {
         let records = [record("a-0-1", NOON, r#"{"a": 1 }"#), record("q\"é", NOON + day::DAY, "{\n\"a\":\r\n1}")];
-        let lines = lines("logs", &records);
+        let lines = lines("logs", &records.into_iter().collect());
         assert_eq!(
             String::from_utf8(lines.bytes).unwrap(),
             "{\"create\":{\"_index\":\"logs-2024.08.16\",\"_id\":\"a-0-1\"}}\n{\"a\": 1 }\n\
@@ -149,8 +149,8 @@ mod tests {
             record("c", NOON, ""),
             record("d", NOON, "{}"),
         ];
-        let lines = lines("logs", &records);
-        assert_eq!(lines.count(), 2);
+        let lines = lines("logs", &records.into_iter().collect());
+        assert_eq!(lines.count, 2);
         assert_eq!(lines.bytes.iter().filter(|byte| **byte == b'\n').count(), 4);
         let outcomes = lines.outcomes(vec![Outcome::Indexed, Outcome::Duplicate]);
         let names: Vec<_> = outcomes.iter().map(|outcome| matches!(outcome, Outcome::Refused { .. })).collect();

@@ -25,8 +25,8 @@ use elasticsearch::http::Method;
 use crate::day::day_of;
 use crate::q::Query;
 use crate::{
-    DeadLetter, FieldSummary, Histogram, LogStore, Outcome, Record, SearchError, SearchPage, SearchRequest, TimeSpan,
-    WriteError,
+    DeadLetter, FieldSummary, Histogram, LogStore, Outcome, Record, Records, SearchError, SearchPage, SearchRequest,
+    TimeSpan, WriteError,
 };
 use dialect::Dialect;
 use nodes::Nodes;
@@ -62,13 +62,12 @@ impl ElasticsearchStore {
     }
 
     /// Writes records whose index and mapping are as they should be.
-    async fn write_each(&self, records: &[Record]) -> Result<Vec<Outcome>, WriteError> {
+    async fn write_each(&self, records: &Records) -> Result<Vec<Outcome>, WriteError> {
         let mut lines = bulk::lines(&self.options.index, records);
-        let count = lines.count();
-        if count == 0 {
+        if lines.count == 0 {
             return Ok(lines.outcomes(Vec::new()));
         }
-        let sent = self.send_lines(std::mem::take(&mut lines.bytes), count).await?;
+        let sent = self.send_lines(std::mem::take(&mut lines.bytes), lines.count).await?;
         let mut outcomes = lines.outcomes(sent);
         self.write_apart(records, &mut outcomes).await?;
         Ok(outcomes)
@@ -76,21 +75,25 @@ impl ElasticsearchStore {
 
     /// Writes the logs that were refused once more, without the fields that may have been the reason. One that is
     /// refused again keeps its first refusal.
-    async fn write_apart(&self, records: &[Record], outcomes: &mut [Outcome]) -> Result<(), WriteError> {
+    async fn write_apart(&self, records: &Records, outcomes: &mut [Outcome]) -> Result<(), WriteError> {
         let mut places = Vec::new();
         let mut again = Vec::new();
-        for (place, (record, outcome)) in records.iter().zip(outcomes.iter()).enumerate() {
-            if matches!(outcome, Outcome::Refused { status: 400, .. })
-                && let Some(source) = apart::put_apart(&record.source, record.timestamp)
-            {
+        for (place, outcome) in outcomes.iter().enumerate() {
+            if !matches!(outcome, Outcome::Refused { status: 400, .. }) {
+                continue;
+            }
+            let record = records.record(place);
+            if let Some(source) = apart::put_apart(&record.source, record.timestamp) {
                 places.push(place);
-                again.push(Record { source: source.into(), ..record.clone() });
+                again.push(Record { source: source.into(), ..record });
             }
         }
-        let mut lines = bulk::lines(&self.options.index, &again);
-        let count = lines.count();
-        if count > 0 {
-            let sent = self.send_lines(std::mem::take(&mut lines.bytes), count).await?;
+        if places.is_empty() {
+            return Ok(());
+        }
+        let mut lines = bulk::lines(&self.options.index, &again.into_iter().collect());
+        if lines.count > 0 {
+            let sent = self.send_lines(std::mem::take(&mut lines.bytes), lines.count).await?;
             for (place, outcome) in places.into_iter().zip(lines.outcomes(sent)) {
                 if !matches!(outcome, Outcome::Refused { .. }) {
                     outcomes[place] = outcome;
@@ -109,7 +112,7 @@ impl ElasticsearchStore {
 
 #[async_trait]
 impl LogStore for ElasticsearchStore {
-    async fn write(&self, records: &[Record]) -> Result<Vec<Outcome>, WriteError> {
+    async fn write(&self, records: &Records) -> Result<Vec<Outcome>, WriteError> {
         if records.is_empty() {
             return Ok(Vec::new());
         }
@@ -127,9 +130,7 @@ impl LogStore for ElasticsearchStore {
         // would not heed who forbids that indices come into being.
         let is_first: Vec<bool> =
             records.iter().map(|record| day_of(record.timestamp).is_some_and(|day| absent.remove(&day))).collect();
-        let part = |first: bool| -> Vec<Record> {
-            records.iter().zip(&is_first).filter(|(_, it)| **it == first).map(|(record, _)| record.clone()).collect()
-        };
+        let part = |first: bool| records.select((0..records.len()).filter(|index| is_first[*index] == first));
         let mut firsts = self.write_each(&part(true)).await?.into_iter();
         let others = part(false);
         self.numbers.see_to(&self.nodes, &self.options.index, &others).await?;

@@ -119,6 +119,9 @@ pub(super) fn outcomes(answer: &Answer, count: usize) -> Result<Vec<Outcome>, Wr
     if answer.status != 200 {
         return Err(request_error(answer));
     }
+    if are_all_created(&answer.body, count) {
+        return Ok(vec![Outcome::Indexed; count]);
+    }
     let Ok(bulk) = serde_json::from_slice::<BulkAnswer<'_>>(&answer.body) else {
         return Err(not_elasticsearch(answer));
     };
@@ -132,6 +135,15 @@ pub(super) fn outcomes(answer: &Answer, count: usize) -> Result<Vec<Outcome>, Wr
         return Err(WriteError::Unauthorized(reason.unwrap_or_default()));
     }
     Ok(bulk.items.into_iter().map(|item| outcome(&item.result)).collect())
+}
+
+/// Whether an answer says of every record that it is new, and nothing else: the usual one, which need not be parsed.
+fn are_all_created(body: &[u8], count: usize) -> bool {
+    const START: &[u8] = br#"{"errors":false,"items":["#;
+    const ITEM: &[u8] = br#"{"create":{"status":201}}"#;
+    // With the commas between them, and the two brackets at the end.
+    let is_long_enough = body.len() == START.len() + count * (ITEM.len() + 1) + 1;
+    is_long_enough && body.starts_with(START) && memchr::memmem::find_iter(body, ITEM).count() == count
 }
 
 impl BulkItem<'_> {
@@ -211,6 +223,19 @@ mod tests {
         let outcome = item(result.clone()).unwrap().remove(0);
         let name = format!("{outcome:?}");
         assert!(name.starts_with(expected), "{result} gave {name}");
+    }
+
+    #[test]
+    fn the_usual_answer_need_not_be_parsed() {
+        let body = |statuses: &[u16]| {
+            let items: Vec<_> = statuses.iter().map(|status| json!({"create": {"status": status}})).collect();
+            json!({"errors": false, "items": items}).to_string()
+        };
+        assert!(are_all_created(body(&[201]).as_bytes(), 1));
+        assert!(are_all_created(body(&[201; 7]).as_bytes(), 7));
+        for (statuses, count) in [(&[201; 7][..], 6), (&[201; 7], 8), (&[201, 409, 201], 3), (&[], 1)] {
+            assert!(!are_all_created(body(statuses).as_bytes(), count), "{statuses:?}");
+        }
     }
 
     fn fault(status: u16, kind: &str, reason: &str) -> Value {

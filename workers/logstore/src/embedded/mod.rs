@@ -54,7 +54,7 @@ use crate::cursor::Cursor;
 use crate::limits::FIELDS_SAMPLE;
 use crate::q::Query;
 use crate::{
-    DeadLetter, FieldSummary, Histogram, LogStore, Outcome, Record, SearchError, SearchPage, SearchRequest, TimeSpan,
+    DeadLetter, FieldSummary, Histogram, LogStore, Outcome, Records, SearchError, SearchPage, SearchRequest, TimeSpan,
     WriteError, facets,
 };
 use days::Days;
@@ -208,8 +208,8 @@ impl Drop for EmbeddedStore {
 
 #[async_trait]
 impl LogStore for EmbeddedStore {
-    async fn write(&self, records: &[Record]) -> Result<Vec<Outcome>, WriteError> {
-        let bytes = records.iter().map(|record| record.source.len()).sum();
+    async fn write(&self, records: &Records) -> Result<Vec<Outcome>, WriteError> {
+        let bytes = records.bytes();
         if bytes > MAX_WRITE {
             return Err(WriteError::TooLarge(format!("it has {bytes} bytes; {MAX_WRITE} are possible")));
         }
@@ -221,8 +221,8 @@ impl LogStore for EmbeddedStore {
         // Whatever the size, it is at most all the room that there is.
         let units = (bytes / ROOM_UNIT) as u32;
         let room = Arc::clone(&self.room).acquire_many_owned(units).await.map_err(|_| closed())?;
-        let records = records.to_vec();
-        let prepare = move || records.into_iter().map(Prepared::new).collect();
+        let records = records.clone();
+        let prepare = move || (0..records.len()).map(|index| Prepared::new(records.record(index))).collect();
         let records = tokio::task::spawn_blocking(prepare).await.map_err(|_| closed())?;
         let (reply, outcomes) = oneshot::channel();
         writes.send(Write { records, bytes, reply, room }).await.map_err(|_| closed())?;

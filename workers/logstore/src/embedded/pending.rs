@@ -6,7 +6,7 @@ use std::time::Instant;
 use tantivy::TantivyDocument;
 
 use super::schema;
-use crate::{Outcome, Record, day};
+use crate::{Outcome, Record, RecordRef, day};
 
 /// A log that can be stored.
 pub(super) struct Prepared {
@@ -20,7 +20,8 @@ impl Prepared {
     /// Reads a record, which takes the most time of all that is to be done before it is acknowledged.
     pub(super) fn new(record: Record) -> Result<Self, Outcome> {
         let refused = |reason| Outcome::Refused { status: 400, reason };
-        let day = day::checked(&record).map_err(refused)?;
+        let Record { id, timestamp, source } = &record;
+        let day = day::checked(RecordRef { id, timestamp: *timestamp, source }).map_err(refused)?;
         let document = schema::document(&record).map_err(refused)?;
         Ok(Self { day, record, document: Some(document) })
     }

@@ -26,7 +26,7 @@ async fn histograms_count_every_log_once_by_level() {
             record(&format!("h{n}"), *time, json!({"level": level, "message": if n % 3 == 0 { "third" } else { "m" }}))
         })
         .collect();
-    scratch.store.write(&records).await.unwrap();
+    scratch.store.write(&records.as_slice().into()).await.unwrap();
     scratch.settle().await;
     let span = |from, to| TimeSpan { from: Some(from), to: Some(to) };
     let spans = [
@@ -81,7 +81,7 @@ async fn fields_are_those_of_the_newest_logs() {
         json!({"level": "info", "message": "m", "service": format!("s{}", n % 3), "tags": {"t": "1"}, "fields": fields})
     };
     let records: Vec<_> = (0..1_200).map(|n| record(&format!("f{n:04}"), NOON + n * 1_000, log(n))).collect();
-    scratch.store.write(&records).await.unwrap();
+    scratch.store.write(&records.as_slice().into()).await.unwrap();
     scratch.settle().await;
     let shown = |query: &'static str, span| {
         let scratch = &scratch;

@@ -12,7 +12,7 @@ async fn check(name: &str, logs: &[(String, i64)], limits: &[usize]) {
     let scratch = Scratch::new(name);
     for logs in logs.chunks(5_000) {
         let records: Vec<_> = logs.iter().map(|(id, time)| plain(id, *time)).collect();
-        scratch.store.write(&records).await.unwrap();
+        scratch.store.write(&records.as_slice().into()).await.unwrap();
     }
     scratch.settle().await;
     let mut expected = logs.to_vec();

@@ -16,7 +16,7 @@ impl Scratch {
     /// found.
     pub async fn write(&self, logs: &[(&str, i64, Value)]) {
         let records: Vec<_> = logs.iter().map(|(id, time, log)| record(id, *time, log.clone())).collect();
-        let outcomes = self.store.write(&records).await.unwrap();
+        let outcomes = self.store.write(&records.as_slice().into()).await.unwrap();
         for (record, outcome) in records.iter().zip(outcomes) {
             assert_eq!(outcome, Outcome::Indexed, "{record:?}");
         }

@@ -10,8 +10,9 @@ use crate::support::Scratch;
 async fn what_is_written_again_is_a_duplicate() {
     let scratch = Scratch::new("again");
     let records = [plain("a", NOON), plain("b", NOON)];
-    assert_eq!(scratch.store.write(&records[..1]).await.unwrap(), [Outcome::Indexed]);
-    let outcomes = scratch.store.write(&[records[0].clone(), records[1].clone(), records[1].clone()]).await.unwrap();
+    assert_eq!(scratch.store.write(&records[..1].into()).await.unwrap(), [Outcome::Indexed]);
+    let outcomes =
+        scratch.store.write(&[records[0].clone(), records[1].clone(), records[1].clone()].into()).await.unwrap();
     assert_eq!(outcomes, [Outcome::Duplicate, Outcome::Indexed, Outcome::Duplicate]);
     scratch.settle().await;
     assert_eq!(scratch.find("*").await.len(), 2);
@@ -31,7 +32,7 @@ async fn a_bad_record_is_refused_and_the_others_are_not() {
         plain(&"x".repeat(513), NOON),
         plain("also-good", NOON),
     ];
-    let outcomes = scratch.store.write(&records).await.unwrap();
+    let outcomes = scratch.store.write(&records.as_slice().into()).await.unwrap();
     assert_eq!(outcomes[0], Outcome::Indexed);
     assert_eq!(outcomes[7], Outcome::Indexed);
     for outcome in &outcomes[1..7] {
@@ -47,7 +48,7 @@ async fn a_pretty_printed_source_is_one_document() {
     let source =
         serde_json::to_vec_pretty(&json!({"timestamp": "2024-08-16T12:00:00Z", "message": "one\ntwo"})).unwrap();
     let record = Record { id: "p".into(), timestamp: NOON, source: source.into() };
-    assert_eq!(scratch.store.write(&[record]).await.unwrap(), [Outcome::Indexed]);
+    assert_eq!(scratch.store.write(&[record].into()).await.unwrap(), [Outcome::Indexed]);
     scratch.settle().await;
     assert_eq!(scratch.search("two", 1, None).await.logs[0].entry.message, "one\ntwo");
 }
@@ -57,7 +58,7 @@ async fn a_large_batch_arrives_whole() {
     let scratch = Scratch::new("large");
     // Large enough to be compressed on another thread.
     let records: Vec<_> = (0..3_000).map(|n| plain(&format!("r{n:05}"), NOON + n)).collect();
-    let outcomes = scratch.store.write(&records).await.unwrap();
+    let outcomes = scratch.store.write(&records.as_slice().into()).await.unwrap();
     assert!(outcomes.iter().all(|outcome| *outcome == Outcome::Indexed));
     scratch.settle().await;
     assert_eq!(scratch.search("hello", 1, None).await.total, 3_000);

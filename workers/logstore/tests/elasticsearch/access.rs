@@ -24,7 +24,7 @@ async fn passwords_and_keys_are_accepted_over_tls() {
     let key = Auth::ApiKey("dGVzdGlkOnRlc3RrZXk=".into());
     for (id, auth) in [("by-password", basic("changeme")), ("by-key", key)] {
         let store = ElasticsearchStore::new(secured(&scratch, auth)).unwrap();
-        assert_eq!(store.write(&[plain(id, NOON)]).await.unwrap(), [Outcome::Indexed]);
+        assert_eq!(store.write(&[plain(id, NOON)].into()).await.unwrap(), [Outcome::Indexed]);
     }
     scratch.settle().await;
     assert_eq!(scratch.find("*").await, ["by-password", "by-key"]);
@@ -34,16 +34,16 @@ async fn passwords_and_keys_are_accepted_over_tls() {
 async fn wrong_credentials_can_be_replaced_while_running() {
     let scratch = Scratch::new("credentials");
     let store = ElasticsearchStore::new(secured(&scratch, basic("wrong"))).unwrap();
-    let error = store.write(&[plain("a", NOON)]).await.unwrap_err();
+    let error = store.write(&[plain("a", NOON)].into()).await.unwrap_err();
     assert!(matches!(error, WriteError::Unauthorized(_)), "{error}");
     assert!(!error.to_string().contains("wrong"), "{error}");
     let request = SearchRequest { query: Query::All, span: TimeSpan::default(), limit: 1, cursor: None };
     let error = store.search(&request).await.unwrap_err();
     assert!(matches!(&error, SearchError::Unavailable(text) if text.contains("credentials")), "{error}");
     store.set_auth(&basic("changeme")).unwrap();
-    assert_eq!(store.write(&[plain("a", NOON)]).await.unwrap(), [Outcome::Indexed]);
+    assert_eq!(store.write(&[plain("a", NOON)].into()).await.unwrap(), [Outcome::Indexed]);
     store.set_auth(&Auth::None).unwrap();
-    let error = store.write(&[plain("b", NOON)]).await.unwrap_err();
+    let error = store.write(&[plain("b", NOON)].into()).await.unwrap_err();
     assert!(matches!(error, WriteError::Unauthorized(_)), "{error}");
 }
 
@@ -52,11 +52,11 @@ async fn an_unknown_authority_is_named_as_the_trouble() {
     let scratch = Scratch::new("no-ca");
     let options = ElasticsearchOptions { ca: None, ..secured(&scratch, basic("changeme")) };
     let store = ElasticsearchStore::new(options.clone()).unwrap();
-    let error = store.write(&[plain("a", NOON)]).await.unwrap_err();
+    let error = store.write(&[plain("a", NOON)].into()).await.unwrap_err();
     assert!(matches!(&error, WriteError::Unavailable(text) if text.contains("CA")), "{error}");
     let trusting = ElasticsearchOptions { insecure_skip_verify: true, ..options };
     let store = ElasticsearchStore::new(trusting).unwrap();
-    assert_eq!(store.write(&[plain("a", NOON)]).await.unwrap(), [Outcome::Indexed]);
+    assert_eq!(store.write(&[plain("a", NOON)].into()).await.unwrap(), [Outcome::Indexed]);
 }
 
 #[test]

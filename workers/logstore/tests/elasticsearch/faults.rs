@@ -84,7 +84,7 @@ fn store(urls: Vec<Url>) -> ElasticsearchStore {
 }
 
 async fn write(bulk: Bulk) -> Result<Vec<Outcome>, WriteError> {
-    store(vec![false_server(bulk).await]).write(&[plain("a", NOON), plain("b", NOON)]).await
+    store(vec![false_server(bulk).await]).write(&[plain("a", NOON), plain("b", NOON)].into()).await
 }
 
 /// An address where nobody listens.
@@ -137,7 +137,7 @@ async fn broken_connections_are_no_outcome() {
 async fn a_node_that_is_not_there_is_said_quickly() {
     let store = store(vec![nobody().await, nobody().await]);
     let begun = Instant::now();
-    let error = store.write(&[plain("a", NOON)]).await.unwrap_err();
+    let error = store.write(&[plain("a", NOON)].into()).await.unwrap_err();
     assert!(matches!(&error, WriteError::Unavailable(text) if text.contains("refused")), "{error}");
     let request = SearchRequest { query: Query::All, span: TimeSpan::default(), limit: 1, cursor: None };
     assert!(matches!(store.search(&request).await, Err(SearchError::Unavailable(_))));
@@ -151,7 +151,7 @@ async fn the_next_node_stands_in_for_one_that_is_down() {
     let options = ElasticsearchOptions::new(vec![nobody().await, unwell, address()], &scratch.index);
     let store = ElasticsearchStore::new(options).unwrap();
     for id in ["a", "b", "c", "d"] {
-        assert_eq!(store.write(&[plain(id, NOON)]).await.unwrap(), [Outcome::Indexed]);
+        assert_eq!(store.write(&[plain(id, NOON)].into()).await.unwrap(), [Outcome::Indexed]);
     }
     scratch.settle().await;
     assert_eq!(scratch.find("*").await, ["d", "c", "b", "a"]);

@@ -14,7 +14,7 @@ async fn three_days_go_to_three_indices_and_sources_stay_as_they_are() {
     let source = r#"{"timestamp":"2024-08-16T12:00:00.123456789Z" , "level":"info","message":"spaces  stay","service":"a","host":"h","tags":{},"fields":{"z":1,"a":2.50}}"#;
     let own = Record { id: "own".into(), timestamp: NOON, source: Bytes::from_static(source.as_bytes()) };
     let records = [own, plain("b", NOON + DAY), plain("c", NOON - DAY / 2 - 1)];
-    assert_eq!(scratch.store.write(&records).await.unwrap(), vec![Outcome::Indexed; 3]);
+    assert_eq!(scratch.store.write(&records.as_slice().into()).await.unwrap(), vec![Outcome::Indexed; 3]);
     for (day, id) in [("2024.08.15", "c"), ("2024.08.16", "own"), ("2024.08.17", "b")] {
         let found = scratch.send("GET", &format!("-{day}/_doc/{id}"), Value::Null).await;
         assert_eq!(found["found"], true, "{day} {id}: {found}");
@@ -29,13 +29,14 @@ async fn blocked_and_closed_indices_are_told_apart() {
     scratch.write(&[("a", NOON, json!({})), ("b", NOON + DAY, json!({}))]).await;
     scratch.send("PUT", "-2024.08.16/_settings", json!({"index.blocks.write": true})).await;
     scratch.send("POST", "-2024.08.17/_close", Value::Null).await;
-    let outcomes = scratch.store.write(&[plain("c", NOON), plain("d", NOON + DAY), plain("e", NOON + 2 * DAY)]).await;
+    let outcomes =
+        scratch.store.write(&[plain("c", NOON), plain("d", NOON + DAY), plain("e", NOON + 2 * DAY)].into()).await;
     let outcomes = outcomes.unwrap();
     assert!(matches!(&outcomes[0], Outcome::Retry { reason, .. } if reason.contains("block")), "{outcomes:?}");
     assert!(matches!(&outcomes[1], Outcome::Refused { reason, .. } if reason.contains("closed")), "{outcomes:?}");
     assert_eq!(outcomes[2], Outcome::Indexed);
     scratch.send("PUT", "-2024.08.16/_settings", json!({"index.blocks.write": false})).await;
-    assert_eq!(scratch.store.write(&[plain("c", NOON)]).await.unwrap(), [Outcome::Indexed]);
+    assert_eq!(scratch.store.write(&[plain("c", NOON)].into()).await.unwrap(), [Outcome::Indexed]);
 }
 
 #[tokio::test]
@@ -59,7 +60,7 @@ async fn the_index_template_is_installed_kept_and_mended() {
             &scratch.index,
         );
         let store = taffrail_logstore::elasticsearch::ElasticsearchStore::new(options).unwrap();
-        store.write(&[plain("b", NOON + DAY)]).await.unwrap();
+        store.write(&[plain("b", NOON + DAY)].into()).await.unwrap();
         let found = request("GET", &path, Value::Null).await.1;
         let found = &found["index_templates"][0]["index_template"]["template"];
         assert_eq!(found["mappings"]["properties"]["timestamp"]["type"] == "date", mended, "version {version}");
@@ -75,7 +76,7 @@ async fn indices_of_longer_names_and_dead_letters_are_not_ours() {
         format!("{}-2nd", scratch.index),
     );
     let other = taffrail_logstore::elasticsearch::ElasticsearchStore::new(options).unwrap();
-    other.write(&[plain("theirs", NOON)]).await.unwrap();
+    other.write(&[plain("theirs", NOON)].into()).await.unwrap();
     scratch.settle().await;
     assert_eq!(scratch.find("*").await, ["mine"]);
 }

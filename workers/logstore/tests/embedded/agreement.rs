@@ -148,7 +148,7 @@ async fn check(logs: &[(i64, Value)], queries: &[Query]) -> Result<usize, TestCa
     // In two parts, so that there are several segments.
     for part in [0..logs.len() / 2, logs.len() / 2..logs.len()] {
         let records: Vec<_> = part.map(|n| record(&ids[n], logs[n].0, logs[n].1.clone())).collect();
-        scratch.store.write(&records).await.unwrap();
+        scratch.store.write(&records.as_slice().into()).await.unwrap();
         scratch.settle().await;
     }
     let mut hits = 0;

@@ -39,7 +39,7 @@ async fn writes_until_it_is_killed() {
             for batch in 0.. {
                 let first = from + (batch ^ writer) * BATCH;
                 let records: Vec<_> = (first..first + BATCH).map(numbered).collect();
-                let outcomes = store.write(&records).await.unwrap();
+                let outcomes = store.write(&records.as_slice().into()).await.unwrap();
                 let letters: String = outcomes.iter().map(letter_of).collect();
                 println!("stored {first} {letters}");
             }
@@ -97,7 +97,7 @@ async fn what_was_acknowledged_survives_being_killed_and_is_there_once() {
     assert!(twice.is_empty(), "{twice:?} were said to be new twice");
 
     let store = EmbeddedStore::open(folder.path(), options()).unwrap();
-    let outcomes = store.write(&(0..attempted).map(numbered).collect::<Vec<_>>()).await.unwrap();
+    let outcomes = store.write(&(0..attempted).map(numbered).collect()).await.unwrap();
     for (n, outcome) in outcomes.iter().enumerate().filter(|(n, _)| acknowledged.contains(n)) {
         assert_eq!(*outcome, Outcome::Duplicate, "log {n} was acknowledged, and is lost");
     }
@@ -125,7 +125,7 @@ async fn half_a_frame_at_the_end_of_the_log_is_cut_off() {
     for round in 0..3 {
         let store = EmbeddedStore::open(folder.path(), options()).unwrap();
         let records: Vec<_> = (round * 50..round * 50 + 50).map(numbered).collect();
-        assert_eq!(store.write(&records).await.unwrap(), vec![Outcome::Indexed; 50]);
+        assert_eq!(store.write(&records.as_slice().into()).await.unwrap(), vec![Outcome::Indexed; 50]);
         // Before it has come into an index.
         store.close().await;
         let newest = std::fs::read_dir(folder.path().join("wal")).unwrap().map(|it| it.unwrap().path()).max().unwrap();
@@ -134,6 +134,6 @@ async fn half_a_frame_at_the_end_of_the_log_is_cut_off() {
     }
     let store = EmbeddedStore::open(folder.path(), options()).unwrap();
     await_total(&store, 150).await;
-    let outcomes = store.write(&(0..150).map(numbered).collect::<Vec<_>>()).await.unwrap();
+    let outcomes = store.write(&(0..150).map(numbered).collect()).await.unwrap();
     assert_eq!(outcomes, vec![Outcome::Duplicate; 150]);
 }

@@ -26,13 +26,13 @@ async fn what_is_written_is_there_when_the_store_is_opened_again() {
     let records: Vec<_> = (0..300).map(|n| plain(&format!("r{n}"), NOON + n * 1_000_000)).collect();
     for part in records.chunks(100) {
         let store = EmbeddedStore::open(folder.path(), options()).unwrap();
-        assert!(store.write(part).await.unwrap().iter().all(|outcome| *outcome == Outcome::Indexed));
+        assert!(store.write(&part.into()).await.unwrap().iter().all(|outcome| *outcome == Outcome::Indexed));
         store.write_dead_letters(&[letter("a/b", part[0].timestamp, b"x")]).await.unwrap();
         store.close().await;
     }
     let store = EmbeddedStore::open(folder.path(), options()).unwrap();
     await_total(&store, 300).await;
-    assert_eq!(store.write(&records).await.unwrap(), vec![Outcome::Duplicate; 300]);
+    assert_eq!(store.write(&records.as_slice().into()).await.unwrap(), vec![Outcome::Duplicate; 300]);
     assert_eq!(store.dead_letters("a/b", 10).await.unwrap().len(), 3);
     assert_eq!(days_in(folder.path()), ["2024-08-16", "2024-08-17", "2024-08-18", "2024-08-19"]);
 }
@@ -44,11 +44,11 @@ async fn closing_is_quick_and_final_and_one_process_has_the_folder() {
     let error = EmbeddedStore::open(folder.path(), options()).err().unwrap();
     assert!(matches!(error, EmbeddedError::Locked(_)), "{error}");
     let records: Vec<_> = (0..5_000).map(|n| plain(&format!("r{n}"), NOON + n)).collect();
-    store.write(&records).await.unwrap();
+    store.write(&records.as_slice().into()).await.unwrap();
     let begun = Instant::now();
     store.close().await;
     assert!(begun.elapsed() < Duration::from_secs(1), "closing took {:?}", begun.elapsed());
-    let error = store.write(&records).await.unwrap_err();
+    let error = store.write(&records.as_slice().into()).await.unwrap_err();
     assert!(matches!(&error, WriteError::Unavailable(text) if text.contains("closed")), "{error}");
     store.close().await;
     let again = EmbeddedStore::open(folder.path(), options()).unwrap();
@@ -61,11 +61,11 @@ async fn logs_of_many_days_can_come_at_once() {
     let store = EmbeddedStore::open(folder.path(), options()).unwrap();
     let records: Vec<_> = (0..1_200).map(|n| plain(&format!("r{n:04}"), NOON + n % 120 * DAY + n)).collect();
     for part in records.chunks(400) {
-        assert_eq!(store.write(part).await.unwrap(), vec![Outcome::Indexed; 400]);
+        assert_eq!(store.write(&part.into()).await.unwrap(), vec![Outcome::Indexed; 400]);
     }
     await_total(&store, 1_200).await;
     assert_eq!(days_in(folder.path()).len(), 120);
-    assert_eq!(store.write(&records).await.unwrap(), vec![Outcome::Duplicate; 1_200]);
+    assert_eq!(store.write(&records.as_slice().into()).await.unwrap(), vec![Outcome::Duplicate; 1_200]);
     let mut expected: Vec<_> = records.iter().map(|record| (record.timestamp, record.id.as_str())).collect();
     expected.sort_by(|a, b| b.cmp(a));
     let request = SearchRequest { query: Query::All, span: TimeSpan::default(), limit: 1_200, cursor: None };
@@ -78,7 +78,7 @@ async fn a_day_goes_when_nothing_has_been_written_to_it_for_the_retention() {
     let folder = tempfile::tempdir().unwrap();
     let store = EmbeddedStore::open(folder.path(), options()).unwrap();
     // Both have happened long ago, which does not matter.
-    store.write(&[plain("a", NOON), plain("b", NOON + DAY)]).await.unwrap();
+    store.write(&[plain("a", NOON), plain("b", NOON + DAY)].into()).await.unwrap();
     await_total(&store, 2).await;
     store.close().await;
     let meta = File::options().write(true).open(folder.path().join("days/2024-08-16/meta.json")).unwrap();
@@ -91,7 +91,7 @@ async fn a_day_goes_when_nothing_has_been_written_to_it_for_the_retention() {
     }
     await_total(&store, 1).await;
     // It is as if it had never been written.
-    assert_eq!(store.write(&[plain("a", NOON)]).await.unwrap(), [Outcome::Indexed]);
+    assert_eq!(store.write(&[plain("a", NOON)].into()).await.unwrap(), [Outcome::Indexed]);
     await_total(&store, 2).await;
 }
 
@@ -99,7 +99,7 @@ async fn a_day_goes_when_nothing_has_been_written_to_it_for_the_retention() {
 async fn retention_can_be_changed_while_running() {
     let folder = tempfile::tempdir().unwrap();
     let store = EmbeddedStore::open(folder.path(), options()).unwrap();
-    store.write(&[plain("a", NOON)]).await.unwrap();
+    store.write(&[plain("a", NOON)].into()).await.unwrap();
     store.write_dead_letters(&[letter("a/b", 1, b"x")]).await.unwrap();
     await_total(&store, 1).await;
     store.set_retention(Duration::from_secs(1));
@@ -118,17 +118,17 @@ async fn a_day_that_can_not_be_written_holds_up_no_other_and_recovers() {
     let in_the_way = folder.path().join("days/2024-08-16");
     fs::write(&in_the_way, "a file where a folder should be").unwrap();
     // Nothing is known of that day, so its logs are taken, and kept until they can be indexed.
-    let outcomes = store.write(&[plain("a", NOON), plain("b", NOON + DAY)]).await.unwrap();
+    let outcomes = store.write(&[plain("a", NOON), plain("b", NOON + DAY)].into()).await.unwrap();
     assert_eq!(outcomes, [Outcome::Indexed, Outcome::Indexed]);
     let deadline = Instant::now() + Duration::from_secs(20);
     while count_of(&store, "b").await == 0 {
         assert!(Instant::now() < deadline, "the other day is held up");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    assert_eq!(store.write(&[plain("a", NOON)]).await.unwrap(), [Outcome::Duplicate]);
+    assert_eq!(store.write(&[plain("a", NOON)].into()).await.unwrap(), [Outcome::Duplicate]);
     fs::remove_file(&in_the_way).unwrap();
     await_total(&store, 2).await;
-    assert_eq!(store.write(&[plain("a", NOON)]).await.unwrap(), [Outcome::Duplicate]);
+    assert_eq!(store.write(&[plain("a", NOON)].into()).await.unwrap(), [Outcome::Duplicate]);
 }
 
 /// How many logs of the second day there are.
@@ -143,7 +143,7 @@ async fn count_of(store: &EmbeddedStore, id: &str) -> usize {
 async fn too_old_options_are_no_reason_to_refuse() {
     let folder = tempfile::tempdir().unwrap();
     let store = EmbeddedStore::open(folder.path(), EmbeddedOptions { retention: Duration::MAX }).unwrap();
-    store.write(&[plain("a", NOON)]).await.unwrap();
+    store.write(&[plain("a", NOON)].into()).await.unwrap();
     await_total(&store, 1).await;
 }
 
@@ -153,9 +153,9 @@ async fn a_write_that_is_too_large_is_refused_as_such() {
     let store = EmbeddedStore::open(folder.path(), options()).unwrap();
     let mut record = plain("large", NOON);
     record.source = vec![b' '; (64 << 20) + 1].into();
-    let error = store.write(&[record]).await.unwrap_err();
+    let error = store.write(&[record].into()).await.unwrap_err();
     assert!(matches!(error, WriteError::TooLarge(_)), "{error}");
-    assert!(store.write(&[]).await.unwrap().is_empty());
+    assert!(store.write(&[].into()).await.unwrap().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -171,7 +171,7 @@ async fn writers_and_searchers_do_not_disturb_each_other() {
                 let first = (writer / 2 * 25 + batch) * 20;
                 let records: Vec<_> =
                     (first..first + 20).map(|n| plain(&format!("w{n:05}"), NOON + 1 + n % 7)).collect();
-                let outcomes = store.write(&records).await.unwrap();
+                let outcomes = store.write(&records.as_slice().into()).await.unwrap();
                 indexed += outcomes.iter().filter(|outcome| **outcome == Outcome::Indexed).count();
                 tokio::time::sleep(Duration::from_millis(30)).await;
             }

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use taffrail_logstore::embedded::EmbeddedOptions;
 use taffrail_logstore::q::Query;
 use taffrail_logstore::{
-    DeadLetter, EmbeddedStore, FieldSummary, Histogram, LogStore, Outcome, Record, SearchError, SearchPage,
+    DeadLetter, EmbeddedStore, FieldSummary, Histogram, LogStore, Outcome, Records, SearchError, SearchPage,
     SearchRequest, TimeSpan, WriteError,
 };
 use tempfile::TempDir;
@@ -62,7 +62,7 @@ pub async fn count(store: &EmbeddedStore, query: &str) -> u64 {
 
 #[async_trait]
 impl LogStore for Counted {
-    async fn write(&self, records: &[Record]) -> Result<Vec<Outcome>, WriteError> {
+    async fn write(&self, records: &Records) -> Result<Vec<Outcome>, WriteError> {
         let outcomes = self.0.write(records).await?;
         let indexed = outcomes.iter().filter(|outcome| **outcome == Outcome::Indexed).count();
         self.1.fetch_add(indexed as u64, Ordering::Relaxed);

@@ -10,10 +10,9 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::engine::{CHUNK_BYTES, CHUNK_RECORDS};
 use crate::lane::{Book, Identity, Lane, Ledger, Mark};
 use crate::positions::Kept;
-use crate::record::RawRecord;
+use crate::record::Filling;
 use crate::source::Records;
 use crate::source::lines::{Line, Lines};
 use crate::source::local::now;
@@ -67,6 +66,7 @@ pub(super) struct Followed {
     about: About,
     file: File,
     lines: Lines,
+    filling: Filling,
     /// Bytes that were read.
     read: u64,
     moved: Instant,
@@ -136,6 +136,7 @@ impl Followed {
             about,
             file,
             lines: Lines::at(start),
+            filling: Filling::default(),
             read: position,
             moved: Instant::now(),
         }
@@ -193,23 +194,15 @@ impl Followed {
 
     /// Hands over a chunk of lines. False where there are no more.
     fn hand_over(&mut self, records: &Records, first: Option<Line>) -> bool {
-        let mut chunk = Vec::new();
-        let mut bytes = 0;
         let mut line = first;
-        while chunk.len() < CHUNK_RECORDS && bytes < CHUNK_BYTES {
-            let Some(Line { start, next, bytes: payload }) = line.take().or_else(|| self.lines.next()) else { break };
-            bytes += payload.len();
-            chunk.push(RawRecord {
-                lane: self.lane.clone(),
-                mark: Mark { offset: start, timestamp: now(), crc: 0 },
-                next,
-                id: None,
-                payload,
-                ticket: None,
-            });
+        let mut end = None;
+        while !self.filling.is_full() {
+            let Some(Line { start, next, bytes }) = line.take().or_else(|| self.lines.next()) else { break };
+            self.filling.push(&self.lane, Mark { offset: start, timestamp: now(), crc: 0 }, next, &bytes);
+            end = Some(next);
         }
-        let Some(last) = chunk.last() else { return false };
-        self.lane.hand_over(last.next);
+        let (Some(end), Some(chunk)) = (end, self.filling.take()) else { return false };
+        self.lane.hand_over(end);
         // Closed when the pipeline stops: then it is read again.
         records.blocking_send(chunk).is_ok()
     }

@@ -33,8 +33,7 @@ use tokio_util::sync::CancellationToken;
 use super::local::{Local, now};
 use super::{Checkpoint, Intake, Records};
 use crate::config::{PipelineConfig, StartError};
-use crate::engine::{CHUNK_BYTES, CHUNK_RECORDS};
-use crate::record::{Fate, RawRecord, Ticket};
+use crate::record::{Chunk, Fate, Filling, Ticket};
 
 /// The largest body, before and after decompression.
 const MAX_BODY: usize = 32 << 20;
@@ -52,7 +51,7 @@ const NAMED: usize = 10;
 struct Shared {
     local: Arc<Mutex<Local>>,
     /// Goes when the pipeline stops, whatever connections are still there.
-    records: mpsc::WeakSender<Vec<RawRecord>>,
+    records: mpsc::WeakSender<Chunk>,
     format: Format,
     room: Arc<Semaphore>,
     stopping: CancellationToken,
@@ -223,17 +222,15 @@ impl Shared {
                 place = tokio::time::timeout(PATIENCE, records.reserve()) => place,
             };
             let place = place.map_err(|_| Refusal::Unacknowledged)?.map_err(|_| Refusal::Stopping)?;
-            let mut chunk: Vec<RawRecord> = Vec::new();
-            let mut bytes = 0;
+            let mut filling = Filling::default();
             let mut local = self.local.lock();
-            while chunk.len() < CHUNK_RECORDS && bytes < CHUNK_BYTES {
+            while !filling.is_full() {
                 let Some((index, (id, log))) = logs.next() else { break };
-                bytes += log.len();
-                let record = RawRecord { id, ..local.record(log, at) };
-                ids.push(record.id());
-                chunk.push(RawRecord { ticket: Some((ticket.clone(), index)), ..record });
+                ids.push(local.push_for(&mut filling, (&ticket, index), id, &log, at));
             }
-            place.send(chunk);
+            if let Some(chunk) = filling.take() {
+                place.send(chunk);
+            }
         }
         drop(records);
         // Stopping drains: what it does not get to is not acknowledged.

@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
-use bytes::{BufMut as _, BytesMut};
 use parking_lot::Mutex;
 use rdkafka::Offset;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
@@ -19,10 +18,9 @@ use super::context::{Context, Place};
 use super::partition::{Start, Verdict};
 use super::settings::Connection;
 use crate::Secrets;
-use crate::engine::{CHUNK_BYTES, CHUNK_RECORDS};
 use crate::health::{Part, SECRET_NOT_FOUND, SOURCE_UNAVAILABLE};
-use crate::lane::{Book, Lane, Mark};
-use crate::record::RawRecord;
+use crate::lane::{Book, Mark};
+use crate::record::Filling;
 use crate::source::{Intake, Records};
 
 /// How often resolved offsets are committed.
@@ -63,10 +61,9 @@ pub(super) struct Poller {
     shared: Shared,
     records: Option<Records>,
     /// What waits to be handed over.
-    chunk: Vec<RawRecord>,
-    bytes: usize,
-    /// Messages are copied here one behind the other: one allocation for many.
-    buffer: BytesMut,
+    filling: Filling,
+    /// The partition of the message before: most come of the same one.
+    place: Place,
     is_paused: bool,
     committed: Instant,
 }
@@ -76,9 +73,8 @@ impl Poller {
         Self {
             shared,
             records: Some(records),
-            chunk: Vec::new(),
-            bytes: 0,
-            buffer: BytesMut::new(),
+            filling: Filling::default(),
+            place: Place::default(),
             is_paused: false,
             committed: Instant::now(),
         }
@@ -159,7 +155,7 @@ impl Poller {
         self.is_paused = false;
         while !self.is_stopping() && !consumer.context().broken.load(Ordering::Acquire) {
             let mut timeout = POLL;
-            while self.chunk.len() < CHUNK_RECORDS && self.bytes < CHUNK_BYTES {
+            while !self.filling.is_full() {
                 // What came before the next message was served within the poll.
                 let message = consumer.poll(timeout);
                 if consumer.context().topic_changed.swap(false, Ordering::AcqRel) {
@@ -189,25 +185,19 @@ impl Poller {
             crc: crc32fast::hash(payload),
         };
         let (topic, number) = (message.topic(), message.partition());
+        if self.place.1 != number || self.place.0 != topic {
+            self.place = (topic.to_owned(), number);
+        }
         let verdict = {
             let mut partitions = consumer.context().partitions.lock();
             // Of a partition that was taken away meanwhile.
-            let Some(partition) = partitions.get_mut(&(topic.to_owned(), number)) else { return };
+            let Some(partition) = partitions.get_mut(&self.place) else { return };
             partition.arrived(mark)
         };
         match verdict {
             Verdict::Skip => {}
             Verdict::Restart => self.seek(consumer, topic, number, Offset::Beginning),
-            Verdict::Take(lane) => {
-                const SPARE: usize = 64 << 10;
-                if self.buffer.capacity() < payload.len() {
-                    self.buffer.reserve(payload.len().max(SPARE));
-                }
-                self.buffer.put_slice(payload);
-                let payload = self.buffer.split().freeze();
-                self.bytes += payload.len();
-                self.chunk.push(RawRecord { lane, mark, next: mark.offset + 1, id: None, payload, ticket: None });
-            }
+            Verdict::Take(lane) => self.filling.push(&lane, mark, mark.offset + 1, payload),
         }
     }
 
@@ -245,29 +235,28 @@ impl Poller {
     /// pipeline stops.
     fn hand_over(&mut self, consumer: &Consumer) -> bool {
         let Some(records) = self.records.clone() else { return false };
-        while !self.chunk.is_empty() {
-            // Partitions may have been taken away while we waited.
-            self.chunk.retain(|record| !record.lane.is_closed());
-            let ends = self.ends();
-            let chunk = std::mem::take(&mut self.chunk);
-            let sending = async { records.send_timeout(chunk, PATIENCE).await };
-            match self.shared.runtime.block_on(sending) {
-                Ok(()) => {
-                    ends.iter().for_each(|(lane, next)| lane.hand_over(*next));
-                    self.bytes = 0;
-                }
-                Err(SendTimeoutError::Closed(_)) => return false,
-                Err(SendTimeoutError::Timeout(chunk)) => {
-                    self.chunk = chunk;
-                    if self.is_stopping() || consumer.context().broken.load(Ordering::Acquire) {
-                        return false;
+        while let Some(mut chunk) = self.filling.take() {
+            loop {
+                let ends: Vec<_> = chunk.ends().map(|(lane, next)| (lane.clone(), next)).collect();
+                let sending = async { records.send_timeout(chunk, PATIENCE).await };
+                match self.shared.runtime.block_on(sending) {
+                    Ok(()) => {
+                        ends.iter().for_each(|(lane, next)| lane.hand_over(*next));
+                        break;
                     }
-                    self.pause(consumer);
-                    // Serves rebalances. What arrives nevertheless was on its way before the pause.
-                    if let Some(Ok(message)) = consumer.poll(Duration::ZERO) {
-                        self.take(consumer, &message);
+                    Err(SendTimeoutError::Closed(_)) => return false,
+                    Err(SendTimeoutError::Timeout(back)) => {
+                        chunk = back;
+                        if self.is_stopping() || consumer.context().broken.load(Ordering::Acquire) {
+                            return false;
+                        }
+                        self.pause(consumer);
+                        // Serves rebalances. What arrives nevertheless was on its way before the pause.
+                        if let Some(Ok(message)) = consumer.poll(Duration::ZERO) {
+                            self.take(consumer, &message);
+                        }
+                        self.tick(consumer);
                     }
-                    self.tick(consumer);
                 }
             }
         }
@@ -275,18 +264,6 @@ impl Poller {
             self.resume(consumer);
         }
         true
-    }
-
-    /// How far the chunk goes in each lane.
-    fn ends(&self) -> Vec<(Arc<Lane>, i64)> {
-        let mut ends: Vec<(Arc<Lane>, i64)> = Vec::new();
-        for record in &self.chunk {
-            match ends.iter_mut().find(|(lane, _)| Arc::ptr_eq(lane, &record.lane)) {
-                Some((_, next)) => *next = record.next,
-                None => ends.push((record.lane.clone(), record.next)),
-            }
-        }
-        ends
     }
 
     fn pause(&mut self, consumer: &Consumer) {
@@ -318,8 +295,7 @@ impl Poller {
 
     /// Waits for what is under way, and commits it.
     fn farewell(&mut self, consumer: &Consumer) {
-        self.chunk.clear();
-        self.bytes = 0;
+        self.filling = Filling::default();
         self.pause(consumer);
         let context = consumer.context();
         if self.is_stopping() {
