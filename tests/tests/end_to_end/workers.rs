@@ -159,3 +159,23 @@ async fn workers_find_each_other_and_count_once_through_kills() {
     running.stop("TERM").await.unwrap();
     metrics.stop("TERM").await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn logs_of_which_no_metric_is_made_need_no_metrics_worker() {
+    let workers = Workers { folder: tempfile::tempdir().unwrap(), metrics_port: free_port().unwrap() };
+    let name = unique("alone");
+    let _indices = elasticsearch::Indices(name.clone());
+    kafka::create_topic(&name, 1).await.unwrap();
+    let mut producer = kafka::Producer::new(&name, 1).unwrap();
+    for n in 0..1_000 {
+        producer.send(entry(n, day_before(1)).as_bytes()).unwrap();
+    }
+    producer.flush().unwrap();
+    let mut object = pipeline("shop", &name, &name);
+    object["spec"]["metrics"] = json!([]);
+    let [file, data] = ["pipeline.json", "data"].map(|path| workers.path(path));
+    std::fs::write(&file, object.to_string()).unwrap();
+    let [file, data] = [&file, &data].map(|path| path.to_str().unwrap());
+    let _running = workers.start("ingestion", &[file, "--data", data, "--listen", "127.0.0.1:0"]);
+    assert_eq!(elasticsearch::at_least(&format!("{name}-2*"), 1_000).await, 1_000);
+}

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -16,6 +17,7 @@ use crate::health::Health;
 use crate::lane::Books;
 use crate::source::{self, Intake};
 use crate::status::{Reporter, State};
+use crate::{DeltaBatch, MetricsSink, PushError};
 
 /// What a source may take beyond the time for draining, to note how far it came and to say goodbye.
 const FAREWELL: Duration = Duration::from_millis(400);
@@ -59,7 +61,8 @@ impl Pipeline {
         let (stopping, drained, abort) = (intake.stopping.clone(), intake.drained.clone(), CancellationToken::new());
         let letters = dead_letter::target(&config)?;
         let drain = config.drain;
-        let (store, metrics, report) = (config.store.clone(), config.metrics.clone(), config.report.clone());
+        let (store, report) = (config.store.clone(), config.report.clone());
+        let metrics = if object.spec.metrics.is_empty() { Arc::new(NoMetrics) } else { config.metrics.clone() };
         let (telemetry, batch) = (config.telemetry.clone(), object.spec.batch.clone());
         let (source, checkpoint) = source::start(config, intake, records).await?;
         let courier = Courier { store, letters, sender, health: health.clone(), counters };
@@ -84,6 +87,20 @@ impl Pipeline {
         let reporting = tokio::spawn(Reporter::new(state, report).run(reporting_over.clone()));
         let cancel = Cancel { stopping, drained, abort, reporting_over };
         Ok(PipelineHandle { cancel, hurry, engine, source, drain, reporting })
+    }
+}
+
+/// Takes note of nothing: where no metric is derived there need be no metrics store, and nobody waits for one.
+struct NoMetrics;
+
+#[async_trait]
+impl MetricsSink for NoMetrics {
+    async fn push(&self, _: DeltaBatch) -> Result<(), PushError> {
+        Ok(())
+    }
+
+    async fn counted(&self, _: &str) -> Result<Option<u64>, PushError> {
+        Ok(None)
     }
 }
 
