@@ -22,7 +22,7 @@ pub fn program() -> Result<PathBuf> {
     Ok(program)
 }
 
-/// The program, running. It is killed when this goes.
+/// The program, or another one, running. It is killed when this goes.
 pub struct Process {
     child: Child,
     output: PathBuf,
@@ -30,7 +30,7 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts `taffrail` with what stands on its command line. Its output goes into files whose paths begin with `files`.
+    /// Starts a program with what stands on its command line. Its output goes into files whose paths begin with `files`.
     ///
     /// # Errors
     /// When it can't be started.
@@ -40,7 +40,7 @@ impl Process {
             .stdout(File::create(&output)?)
             .stderr(File::options().create(true).append(true).open(&log)?)
             .spawn()
-            .context("could not start taffrail")?;
+            .with_context(|| format!("could not start {}", command.get_program().display()))?;
         Ok(Self { child, output, log })
     }
 
@@ -68,7 +68,7 @@ impl Process {
     /// With what it said.
     pub fn check(&mut self) -> Result<()> {
         match self.child.try_wait()? {
-            Some(status) => bail!("taffrail has ended with {status}:\n{}", self.log()),
+            Some(status) => bail!("it has ended with {status}:\n{}", self.log()),
             None => Ok(()),
         }
     }
@@ -125,6 +125,16 @@ pub fn processor_time(process: u32) -> Result<Duration> {
     // The 14th and 15th fields, of which the third is the first after the name.
     let ticks = after_name.split_whitespace().skip(11).take(2).map(str::parse::<u64>).sum::<Result<u64, _>>()?;
     Ok(Duration::from_millis(ticks * TICK))
+}
+
+/// Bytes of memory that a process has had at most.
+///
+/// # Errors
+/// When there is no such process.
+pub fn peak_memory(process: u32) -> Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{process}/status"))?;
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;
+    Ok(peak.trim().trim_end_matches(" kB").parse::<u64>()? << 10)
 }
 
 /// A port of the loopback address on which nobody listens.

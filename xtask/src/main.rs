@@ -37,6 +37,9 @@ enum Task {
     Bench {
         /// What to measure
         name: bench::Bench,
+        /// For the benchmark, as in `ingest --entries 500000`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENT")]
+        arguments: Vec<String>,
     },
     /// Write anew what is generated and checked in: the custom resource definitions, what the chart renders, the web page
     Generate,
@@ -71,7 +74,7 @@ fn main() -> Result<()> {
     process::catch_signals()?;
     match task {
         Task::Test { only, arguments } => test::run(&only, &arguments),
-        Task::Bench { name } => bench::run(name),
+        Task::Bench { name, arguments } => bench::run(name, &arguments),
         Task::Generate => generate::run(),
         Task::Servers => servers::foreground(&tools::install_servers()?),
         Task::Cluster(task) => cluster::run(task),
