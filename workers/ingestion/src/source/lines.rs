@@ -32,6 +32,11 @@ impl Lines {
         Self { start, ..Self::default() }
     }
 
+    /// Where the next line starts in the stream.
+    pub(super) fn place(&self) -> i64 {
+        self.start
+    }
+
     pub(super) fn push(&mut self, bytes: &[u8]) {
         self.buffer.extend_from_slice(bytes);
     }

@@ -98,19 +98,31 @@ impl Followed {
         Ok(Some(Self::at(pipeline, name, about, file, 0, Ledger::default(), None)))
     }
 
-    /// Goes on with a file. None where it is gone, or has been replaced.
+    /// Goes on with a file, or with the copy that was made of it before it was cut off. None where both are gone.
     pub(super) fn resume(pipeline: &str, name: &str, kept: &Kept) -> io::Result<Option<Self>> {
         let Ok(mut about) = serde_json::from_value::<About>(kept.about.clone()) else { return Ok(None) };
-        let Some(path) = find(&about)? else { return Ok(None) };
-        let mut file = File::open(&path)?;
-        about.path = path;
-        let length = i64::try_from(file.metadata()?.len()).unwrap_or(i64::MAX);
-        if length < kept.position || !has_head(&file, &about)? {
-            return Ok(None);
-        }
         let position = u64::try_from(kept.position).unwrap_or(0);
+        let found = match find(&about)? {
+            Some(path) => Some((File::open(&path)?, path)),
+            None => None,
+        };
+        let (mut file, path) = match found {
+            Some((file, path)) if file.metadata()?.len() >= position && has_head(&file, &about)? => (file, path),
+            _ => match copy(&about, position)? {
+                Some(copy) => copy,
+                None => return Ok(None),
+            },
+        };
+        let metadata = file.metadata()?;
+        about = About { path, device: metadata.dev(), inode: metadata.ino(), ..about };
         file.seek(SeekFrom::Start(position))?;
         Ok(Some(Self::at(pipeline, name.to_owned(), about, file, position, kept.ledger, kept.watermark)))
+    }
+
+    /// Whether what is kept is about the file with this key.
+    pub(super) fn is_about(kept: &Kept, key: Key) -> bool {
+        serde_json::from_value::<About>(kept.about.clone())
+            .is_ok_and(|about| key == Key { device: about.device, inode: about.inode })
     }
 
     fn at(
@@ -161,6 +173,7 @@ impl Followed {
         }
         if length < self.read || !has_head(&self.file, &self.about)? {
             self.is_replaced = true;
+            self.read_copy(records)?;
             return Ok(Progress { has_more: false });
         }
         self.moved = Instant::now();
@@ -170,19 +183,35 @@ impl Followed {
             (self.about.head_length, self.about.head_crc) = (head.len(), crc32fast::hash(&head));
             self.has_longer_head = true;
         }
+        let has_more = self.read_on(records, TURN)?;
+        Ok(Progress { has_more })
+    }
+
+    /// Hands over what is there, up to so many bytes. False at the end of the file.
+    fn read_on(&mut self, records: &Records, limit: usize) -> io::Result<bool> {
         let mut buffer = vec![0; READ_AT_ONCE];
         let mut turn = 0;
-        while turn < TURN {
+        while turn < limit && !records.is_closed() {
             let count = self.file.read(&mut buffer)?;
             if count == 0 {
-                return Ok(Progress { has_more: false });
+                return Ok(false);
             }
             turn += count;
             self.read += count as u64;
             self.lines.push(&buffer[..count]);
             while self.hand_over(records, None) {}
         }
-        Ok(Progress { has_more: true })
+        Ok(true)
+    }
+
+    /// What was written before the file was cut off, and had not been read by then, is in the copy that was made first.
+    fn read_copy(&mut self, records: &Records) -> io::Result<()> {
+        let place = u64::try_from(self.lines.place()).unwrap_or(0);
+        let Some((mut file, _)) = copy(&self.about, place)? else { return Ok(()) };
+        file.seek(SeekFrom::Start(place))?;
+        (self.file, self.read, self.lines) = (file, place, Lines::at(self.lines.place()));
+        self.read_on(records, usize::MAX)?;
+        Ok(())
     }
 
     /// Hands over a last line without an end: none will come.
@@ -214,14 +243,39 @@ fn find(about: &About) -> io::Result<Option<PathBuf>> {
     if Key::of(&about.path).ok().flatten() == key {
         return Ok(Some(about.path.clone()));
     }
-    let Some(folder) = about.path.parent() else { return Ok(None) };
-    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-    let entries = match fs::read_dir(folder) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    Ok(entries.flatten().map(|entry| entry.path()).find(|path| Key::of(path).ok().flatten() == key))
+    Ok(beside(about)?.find(|path| Key::of(path).ok().flatten() == key))
+}
+
+/// The copy that was made of a file before it was cut off: it lies beside it, its name begins with the file's, it begins
+/// as the file did, and a line ends in it where the next one is wanted.
+fn copy(about: &About, place: u64) -> io::Result<Option<(File, PathBuf)>> {
+    let Some(name) = about.path.file_name().map(|name| name.to_string_lossy().into_owned()) else { return Ok(None) };
+    for path in beside(about)? {
+        let is_named_alike = path.file_name().is_some_and(|other| other.to_string_lossy().starts_with(&name));
+        let is_other = Key::of(&path).is_ok_and(|key| key.is_some_and(|key| key.inode != about.inode));
+        if !is_named_alike || !is_other {
+            continue;
+        }
+        // What can't be read is no copy for us.
+        let Ok(file) = File::open(&path) else { continue };
+        let mut before = [b'\n'];
+        if place > 0 && file.read_at(&mut before, place - 1)? == 0 {
+            continue;
+        }
+        if before == [b'\n'] && has_head(&file, about)? {
+            return Ok(Some((file, path)));
+        }
+    }
+    Ok(None)
+}
+
+/// What lies in a file's folder. Without the folder nobody knows: it may be mounted later.
+fn beside(about: &About) -> io::Result<impl Iterator<Item = PathBuf> + use<>> {
+    let folder = about.path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let mut paths: Vec<PathBuf> =
+        fs::read_dir(folder.unwrap_or(Path::new(".")))?.flatten().map(|entry| entry.path()).collect();
+    paths.sort();
+    Ok(paths.into_iter())
 }
 
 fn head(file: &File, length: usize) -> io::Result<Vec<u8>> {

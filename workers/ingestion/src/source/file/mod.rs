@@ -1,8 +1,9 @@
 //! The file source: follows files, through appends, rotation, truncation and restarts.
 //!
 //! A file is known by its device, its inode and a checksum of its first bytes. One that is renamed is read on to its
-//! end; one that is cut off, or replaced under the same inode, is a new one. After a restart a file that was renamed
-//! meanwhile is looked for beside where it was. A last line without an end waits until it has one, or until the file
+//! end; one that is cut off, or replaced under the same inode, is a new one, and what had not been read of it is read
+//! from the copy beside it, if there is one. After a restart a file that was renamed or copied meanwhile is looked for
+//! beside where it was. A last line without an end waits until it has one, or until the file
 //! has been renamed or deleted and is complete. What was read up to is kept in the pipeline's folder (see
 //! [`crate::positions`]); ids derive from the file and the line's place in it, so that lines read twice are stored once.
 
@@ -21,7 +22,7 @@ use self::follow::{Followed, Key};
 use super::{Checkpoint, Intake, Records, local};
 use crate::config::{PipelineConfig, StartError};
 use crate::health::{Part, SOURCE_UNAVAILABLE};
-use crate::positions::Positions;
+use crate::positions::{Kept, Positions};
 
 /// How often files are looked at.
 const EVERY: Duration = Duration::from_millis(200);
@@ -29,8 +30,9 @@ const EVERY: Duration = Duration::from_millis(200);
 /// How often the file of places is written at most.
 const SAVE_EVERY: Duration = Duration::from_millis(500);
 
-/// How long a renamed or deleted file must have had nothing new until it is taken to be complete.
-const COMPLETE_AFTER: Duration = Duration::from_secs(5);
+/// How long a renamed or deleted file must have had nothing new until it is taken to be complete. Whoever writes it may
+/// learn late that it was renamed.
+const COMPLETE_AFTER: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 30 });
 
 /// Files that are followed at the same time, at most. More are read when these are complete.
 const MAX_FILES: usize = 1_000;
@@ -133,18 +135,37 @@ impl Follower {
     /// Goes on with files that were followed before the restart, wherever they are now.
     fn resume(&mut self) {
         for (name, kept) in self.positions.unclaimed() {
-            match Followed::resume(&self.pipeline, &name, &kept) {
-                Ok(Some(file)) => self.follow(file),
-                Ok(None) => {
-                    tracing::warn!(file = name, "a file that was not read to its end is gone or was replaced");
-                    self.positions.forget(&name);
-                }
-                Err(error) => {
-                    // It stays on file, for a start that may read it.
-                    tracing::warn!(file = name, %error, "could not go on with a file");
-                }
+            if let Err(error) = self.go_on(&name, &kept) {
+                // It stays on file until it can be read.
+                tracing::warn!(file = name, %error, "could not go on with a file");
             }
         }
+    }
+
+    fn go_on(&mut self, name: &str, kept: &Kept) -> std::io::Result<()> {
+        match Followed::resume(&self.pipeline, name, kept)? {
+            Some(file) => self.follow(file),
+            None => {
+                tracing::info!(file = name, "a file that was followed is gone or was replaced");
+                self.positions.forget(name);
+            }
+        }
+        Ok(())
+    }
+
+    /// Follows a file that is not followed yet: from where it was left, or from its beginning.
+    fn begin(&mut self, key: Key, path: &Path) -> std::io::Result<()> {
+        for (name, kept) in self.positions.unclaimed() {
+            if Followed::is_about(&kept, key) {
+                self.go_on(&name, &kept)?;
+            }
+        }
+        if !self.files.contains_key(&key)
+            && let Some(file) = Followed::open(&self.pipeline, path)?
+        {
+            self.follow(file);
+        }
+        Ok(())
     }
 
     fn follow(&mut self, file: Followed) {
@@ -175,14 +196,10 @@ impl Follower {
             if self.files.contains_key(&known) || self.files.len() >= MAX_FILES {
                 continue;
             }
-            match Followed::open(&self.pipeline, &path) {
-                Ok(Some(file)) => self.follow(file),
-                Ok(None) => {}
-                Err(error) => {
-                    let message = format!("could not open {}: {error}", path.display());
-                    self.intake.health.fail(Part::Source, SOURCE_UNAVAILABLE, message);
-                    is_well = false;
-                }
+            if let Err(error) = self.begin(known, &path) {
+                let message = format!("could not open {}: {error}", path.display());
+                self.intake.health.fail(Part::Source, SOURCE_UNAVAILABLE, message);
+                is_well = false;
             }
         }
         if is_well {
@@ -200,3 +217,6 @@ fn matches(pattern: &str) -> Vec<PathBuf> {
     // Folders that can't be looked into hold no files for us. The pattern was checked at the start.
     glob::glob(pattern).map(|paths| paths.flatten().collect()).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests;
