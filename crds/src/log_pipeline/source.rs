@@ -17,7 +17,7 @@ pub struct Source {
     /// A Kafka topic.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kafka: Option<KafkaSource>,
-    /// Logs that others send over HTTP.
+    /// Logs that others send: lines and JSON over HTTP, Elasticsearch's `_bulk`, OTLP over HTTP and gRPC, Loki's push.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub http: Option<HttpSource>,
     /// Files that are followed.
@@ -109,11 +109,12 @@ pub enum SaslMechanism {
     OauthBearer,
 }
 
-/// Logs over HTTP: NDJSON, JSON arrays, Elasticsearch `_bulk`.
+/// Logs that others send: NDJSON and JSON arrays, Elasticsearch's `_bulk`, OTLP over HTTP and gRPC, Loki's push; plain or
+/// compressed by gzip, zstd, deflate or snappy. Success is answered once the sink has acknowledged.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct HttpSource {
-    /// The port to listen on.
+    /// The port to listen on, for all of them.
     #[serde(default = "default_http_port")]
     #[schemars(range(min = 1))]
     pub port: u16,

@@ -17,6 +17,8 @@ use super::{Mapped, journald, timestamp};
 type Object = Map<String, Value>;
 
 const TIMESTAMP: [&str; 4] = ["timestamp", "@timestamp", "ts", "time"];
+/// A timestamp only where it can be read as one.
+const DATE: [&str; 1] = ["date"];
 const LEVEL: [&str; 4] = ["level", "severity", "lvl", "log.level"];
 const MESSAGE: [&str; 2] = ["message", "msg"];
 /// A message only where it is a text: it may hold `log.level`, too.
@@ -69,7 +71,13 @@ pub(crate) fn map(mut object: Object, arrived: i64) -> Mapped {
     Mapped { entry: LogEntry { timestamp, level, message, service, host, tags, fields }, millis }
 }
 
-fn keep(fields: &mut Object, mut key: String, value: Value) {
+/// Whether an object says when it happened.
+pub(crate) fn has_timestamp(object: &Object) -> bool {
+    TIMESTAMP.iter().any(|key| object.get(*key).is_some_and(|value| !value.is_null()))
+}
+
+/// Adds a field. A key that is there already gets underscores behind it.
+pub(crate) fn keep(fields: &mut Object, mut key: String, value: Value) {
     while fields.get(&key).is_some_and(|other| *other != value) {
         key.push('_');
     }
@@ -90,7 +98,7 @@ fn unwrap_container_line(object: &mut Object) {
     let mut outer = std::mem::replace(object, inner);
     outer.remove("log");
     if let Some(time) = outer.remove("time")
-        && !TIMESTAMP.iter().any(|key| object.contains_key(*key))
+        && !has_timestamp(object)
     {
         object.insert("time".to_owned(), time);
     }
@@ -100,7 +108,9 @@ fn unwrap_container_line(object: &mut Object) {
 }
 
 fn take_timestamp(object: &mut Object, arrived: i64, fields: &mut Object) -> (String, i64) {
-    if let Some(value) = take(object, &TIMESTAMP, |value| !value.is_null()) {
+    let value = take(object, &TIMESTAMP, |value| !value.is_null());
+    let value = value.or_else(|| take(object, &DATE, |value| timestamp::from_value(value).is_some()));
+    if let Some(value) = value {
         match (timestamp::from_value(&value), value) {
             (Some(timestamp::Timestamp { millis, text: Some(text) }), _) => return (text, millis),
             (Some(timestamp::Timestamp { millis, text: None }), Value::String(text)) => {

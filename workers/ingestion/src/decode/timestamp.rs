@@ -82,6 +82,14 @@ pub(crate) fn format_millis(millis: i64) -> String {
     format(seconds, nanos)
 }
 
+/// Nanoseconds since 1970 as milliseconds and as RFC 3339.
+pub(crate) fn from_nanos(nanos: u64) -> (i64, String) {
+    // Both fit: 64 bits of nanoseconds reach to the year 2554.
+    let seconds = (nanos / 1_000_000_000).cast_signed();
+    let nanos = (nanos % 1_000_000_000) as u32;
+    (seconds * 1_000 + i64::from(nanos / 1_000_000), format(seconds, nanos))
+}
+
 /// The milliseconds of an RFC 3339 text that can be stored as it is: `T`, seconds, at most nine digits behind the dot,
 /// and `Z` or an offset with a colon.
 pub(crate) fn canonical_millis(text: &str) -> Option<i64> {

@@ -93,3 +93,8 @@ impl Local {
 pub(super) fn now() -> i64 {
     jiff::Timestamp::now().as_millisecond()
 }
+
+/// Nanoseconds since 1970.
+pub(super) fn now_nanos() -> u64 {
+    u64::try_from(jiff::Timestamp::now().as_nanosecond()).unwrap_or(0)
+}

@@ -5,44 +5,17 @@
 
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
-use axum::http::HeaderName;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use taffrail_logstore::limits::MAX_ID_BYTES;
 
-use super::{Refusal, Shared, read_body};
+use super::elastic::PRODUCT;
+use super::refusal::Refusal;
+use super::{MAX_RECORDS, Shared, body};
 use crate::record::Fate;
 use crate::source::lines::Lines;
-
-/// Elasticsearch's clients do not speak to a server that does not say this.
-const PRODUCT: (HeaderName, &str) = (HeaderName::from_static("x-elastic-product"), "Elasticsearch");
-
-/// The version that we behave like.
-const VERSION: &str = "8.17.0";
-
-pub(super) async fn about() -> Response {
-    let about = json!({
-        "name": "taffrail",
-        "cluster_name": "taffrail",
-        "cluster_uuid": "taffrail",
-        "version": {
-            "number": VERSION,
-            "build_flavor": "default",
-            "build_type": "docker",
-            "minimum_wire_compatibility_version": "7.17.0",
-            "minimum_index_compatibility_version": "7.0.0",
-        },
-        "tagline": "You Know, for Search",
-    });
-    ([PRODUCT], axum::Json(about)).into_response()
-}
-
-pub(super) async fn cluster_health() -> Response {
-    let health = json!({"cluster_name": "taffrail", "status": "green", "timed_out": false, "number_of_nodes": 1});
-    ([PRODUCT], axum::Json(health)).into_response()
-}
 
 pub(super) async fn take(State(shared): State<Shared>, request: Request<Body>) -> Result<Response, Refusal> {
     answer(shared, None, request).await
@@ -58,8 +31,9 @@ pub(super) async fn take_into(
 
 async fn answer(shared: Shared, index: Option<String>, request: Request<Body>) -> Result<Response, Refusal> {
     let start = std::time::Instant::now();
-    let (body, _room) = read_body(&shared, request).await?;
+    let (body, _room) = body::read(&shared.room, request).await?;
     let actions = match read(&body) {
+        Ok(actions) if actions.len() > MAX_RECORDS => return Err(Refusal::TooMany),
         Ok(actions) => actions,
         Err(reason) => {
             let error = json!({"type": "illegal_argument_exception", "reason": reason});
@@ -152,7 +126,7 @@ fn read(body: &Bytes) -> Result<Vec<Action>, String> {
     let mut number = 0;
     loop {
         let mut next = || lines.next().or_else(|| lines.rest()).map(|line| line.bytes);
-        let Some(line) = next() else { break };
+        let Some(line) = next().filter(|_| actions.len() <= MAX_RECORDS) else { break };
         number += 1;
         let action: Line = serde_json::from_slice(&line)
             .map_err(|error| format!("malformed action/metadata in line [{number}]: {error}"))?;

@@ -2,15 +2,26 @@
 //!
 //! - `POST /` and `POST /logs` take a line per log, a JSON array of objects, or one object over several lines. In a
 //!   pipeline of format `text` every line is a log, whatever it looks like.
-//! - `POST /_bulk` and `POST /<index>/_bulk` speak as Elasticsearch does, and so do `GET /` and `GET /_cluster/health`
-//!   as far as log shippers look at them.
+//! - `POST /_bulk` and `POST /<index>/_bulk` speak as Elasticsearch does, and so do the other paths that log shippers
+//!   ask it for ([`elastic`]).
+//! - `POST /v1/logs` takes OTLP over HTTP, and [`otlp::grpc::PATH`] OTLP over gRPC, on the same port.
+//! - `POST /loki/api/v1/push` takes what is sent to Loki.
 //!
 //! A request is answered when the sink has acknowledged all of it; what went to the dead letters counts as taken, and
-//! the answer says so. Bodies may be compressed by gzip. Where too much is under way the answer is 429 with
-//! `Retry-After`. A client that gives up waiting and sends again has its logs twice, unless it chose their ids.
+//! the answer says so. Bodies may be compressed by gzip, zstd, deflate or snappy. Where too much is under way the answer
+//! is 429 with `Retry-After`. A client that gives up waiting and sends again has its logs twice, unless it chose their
+//! ids, or speaks OTLP or Loki.
 
 mod bodies;
+mod body;
 mod bulk;
+mod elastic;
+mod entries;
+mod loki;
+mod otlp;
+mod refusal;
+mod serve;
+mod wire;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -19,17 +30,21 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::{StatusCode, header};
+use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use taffrail_crds::{Format, HttpSource};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use self::body::Room;
+use self::entries::Entries;
+use self::refusal::Refusal;
+use self::serve::Limits;
 use super::local::{Local, now};
 use super::{Checkpoint, Intake, Records};
 use crate::config::{PipelineConfig, StartError};
@@ -39,7 +54,19 @@ use crate::record::{Chunk, Fate, Filling, Ticket};
 const MAX_BODY: usize = 32 << 20;
 
 /// Bytes of bodies that are under way at the same time; beyond it the answer is 429.
-const MAX_UNDER_WAY: usize = 64 << 20;
+const MAX_UNDER_WAY: usize = 96 << 20;
+
+/// Logs that a body may have.
+const MAX_RECORDS: usize = 100_000;
+
+/// How long a body may take to arrive.
+const BODY_WITHIN: Duration = Duration::from_secs(60);
+
+/// Connections at the same time.
+const MAX_CONNECTIONS: usize = 1_024;
+
+/// How long a connection may have no request under way.
+const SILENCE: Duration = Duration::from_secs(75);
 
 /// How long the sink is waited for before the client is asked to come back.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -52,6 +79,8 @@ struct Shared {
     local: Arc<Mutex<Local>>,
     /// Goes when the pipeline stops, whatever connections are still there.
     records: mpsc::WeakSender<Chunk>,
+    /// The pipeline's name.
+    pipeline: String,
     format: Format,
     room: Arc<Semaphore>,
     stopping: CancellationToken,
@@ -73,21 +102,20 @@ pub(super) async fn start(
     let shared = Shared {
         local: local.clone(),
         records: records.downgrade(),
+        pipeline: config.name(),
         format: config.object.spec.format,
         room: Arc::new(Semaphore::new(MAX_UNDER_WAY)),
         stopping: intake.stopping.clone(),
     };
     let router = router(shared);
+    // What is under way when the pipeline stops is answered as long as it drains.
+    let limits = Limits { connections: MAX_CONNECTIONS, silence: SILENCE, drain: config.drain };
     let task = tokio::spawn(async move {
         let closing = async {
             intake.stopping.cancelled().await;
             drop(records);
         };
-        let serving = taffrail_runtime::http::serve(listener, router, intake.stopping.clone());
-        if let (Err(error), ()) = tokio::join!(serving, closing) {
-            let message = format!("the http source can't take connections any more: {error}");
-            intake.health.fail(crate::health::Part::Source, crate::health::SOURCE_UNAVAILABLE, message);
-        }
+        tokio::join!(serve::serve(listener, router, limits, intake.stopping.clone()), closing);
         intake.drained.cancelled().await;
         local.lock().save();
     });
@@ -96,69 +124,21 @@ pub(super) async fn start(
 
 fn router(shared: Shared) -> Router {
     Router::new()
-        .route("/", post(take).put(take).get(bulk::about))
+        .route("/", post(take).put(take).get(elastic::about))
         .route("/logs", post(take))
-        .route("/_cluster/health", get(bulk::cluster_health))
         .route("/_bulk", post(bulk::take).put(bulk::take))
         .route("/{index}/_bulk", post(bulk::take_into).put(bulk::take_into))
+        .merge(elastic::routes())
+        .route("/v1/logs", post(otlp::take))
+        .route(otlp::grpc::PATH, post(otlp::grpc::export))
+        .route("/loki/api/v1/push", post(loki::push))
+        .route("/ready", get(loki::ready))
         .with_state(shared)
 }
 
-/// Why a request is not taken.
-#[derive(Debug, thiserror::Error)]
-enum Refusal {
-    #[error("the body has more than {MAX_BODY} bytes; send less at once")]
-    TooLarge,
-    #[error("the body could not be read: {0}")]
-    Broken(String),
-    #[error("Content-Encoding `{0}` is not known; send gzip or no compression")]
-    Encoding(String),
-    #[error("too much is under way; come back in a second")]
-    Full,
-    #[error("the log store did not acknowledge in time; send again later")]
-    Unacknowledged,
-    #[error("the pipeline is stopping; send again later")]
-    Stopping,
-}
-
-impl Refusal {
-    fn status(&self) -> StatusCode {
-        match self {
-            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Broken(_) => StatusCode::BAD_REQUEST,
-            Self::Encoding(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::Full => StatusCode::TOO_MANY_REQUESTS,
-            Self::Unacknowledged | Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
-        }
-    }
-
-    fn code(&self) -> &'static str {
-        match self {
-            Self::TooLarge => "too_large",
-            Self::Broken(_) => "bad_body",
-            Self::Encoding(_) => "bad_encoding",
-            Self::Full => "full",
-            Self::Unacknowledged => "unacknowledged",
-            Self::Stopping => "stopping",
-        }
-    }
-}
-
-impl IntoResponse for Refusal {
-    fn into_response(self) -> Response {
-        let status = self.status();
-        let body = json!({"error": {"code": self.code(), "message": self.to_string()}});
-        let mut response = (status, axum::Json(body)).into_response();
-        if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
-            response.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from_static("1"));
-        }
-        response
-    }
-}
-
 async fn take(State(shared): State<Shared>, request: Request<Body>) -> Result<Response, Refusal> {
-    let (body, _room) = read_body(&shared, request).await?;
-    let logs = bodies::logs(&body, shared.format);
+    let (body, _room) = body::read(&shared.room, request).await?;
+    let logs = bodies::logs(&body, shared.format)?;
     let fates = shared.hand_over(logs.into_iter().map(|log| (None, log)).collect()).await?;
     let dead = fates.iter().enumerate().filter_map(|(index, (_, fate))| match fate {
         Fate::DeadLetter { reason, .. } => Some(json!({"index": index, "reason": reason})),
@@ -172,38 +152,27 @@ async fn take(State(shared): State<Shared>, request: Request<Body>) -> Result<Re
     Ok(axum::Json(answer).into_response())
 }
 
-/// Reads a body, and takes room for it.
-async fn read_body(shared: &Shared, request: Request<Body>) -> Result<(Bytes, OwnedSemaphorePermit), Refusal> {
-    let encoding = request.headers().get(header::CONTENT_ENCODING);
-    let is_gzip = match encoding.map(|value| value.to_str().unwrap_or("?").trim().to_ascii_lowercase()).as_deref() {
-        None | Some("" | "identity") => false,
-        Some("gzip" | "x-gzip") => true,
-        Some(other) => return Err(Refusal::Encoding(other.to_owned())),
-    };
-    let declared = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-    if declared.is_some_and(|length: usize| length > MAX_BODY) {
-        return Err(Refusal::TooLarge);
-    }
-    // Before the body is read: room for what it says it has, or for some of what it does not say.
-    let expected = declared.unwrap_or(1 << 20).max(1);
-    let room = |bytes: usize| {
-        let bytes = u32::try_from(bytes).map_err(|_| Refusal::TooLarge)?;
-        shared.room.clone().try_acquire_many_owned(bytes).map_err(|_| Refusal::Full)
-    };
-    let mut permit = room(expected)?;
-    let body = axum::body::to_bytes(request.into_body(), MAX_BODY).await.map_err(|error| {
-        let is_too_large =
-            std::error::Error::source(&error).is_some_and(|cause| cause.to_string().contains("length limit"));
-        if is_too_large { Refusal::TooLarge } else { Refusal::Broken(error.to_string()) }
-    })?;
-    let body = if is_gzip { bodies::decompress(&body, MAX_BODY)? } else { body };
-    if body.len() > expected {
-        permit.merge(room(body.len() - expected)?);
-    }
-    Ok((body, permit))
+/// What a body is, without parameters.
+fn media_type(request: &Request<Body>) -> Option<String> {
+    let value = request.headers().get(header::CONTENT_TYPE)?.to_str().ok()?;
+    Some(value.split(';').next()?.trim().to_ascii_lowercase())
 }
 
 impl Shared {
+    /// Translates a body of another protocol, hands its logs over, and waits for what becomes of each.
+    async fn translate_and_hand_over(
+        &self,
+        body: Bytes,
+        room: Room,
+        read: impl FnOnce(&[u8], &mut Entries) -> Result<(), Refusal> + Send + 'static,
+    ) -> Result<Vec<(String, Fate)>, Refusal> {
+        if self.format == Format::Text {
+            return Err(Refusal::Text);
+        }
+        let (logs, _room) = entries::translate(self.pipeline.clone(), body, room, read).await?;
+        self.hand_over(logs).await
+    }
+
     /// Hands logs over, some with ids of their own, and waits for what becomes of each. Gives that with their ids.
     async fn hand_over(&self, logs: Vec<(Option<String>, Bytes)>) -> Result<Vec<(String, Fate)>, Refusal> {
         let count = logs.len();
@@ -240,3 +209,6 @@ impl Shared {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
