@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use anyhow::Result;
 use clap::ValueEnum;
 
-use crate::cluster::{self, Cluster, Form};
+use crate::cluster::{self, Cluster, Form, build};
 use crate::place::{self, Scratch};
 use crate::servers::Servers;
 use crate::{process, tools};
@@ -40,9 +40,13 @@ pub fn run(bench: Bench, arguments: &[String]) -> Result<()> {
         // They start the program, which is no dependency of its own.
         process::run(place::cargo()?.args(["build", "--release", "--locked", "--package", "taffrail"]))?;
     }
-    let servers = match bench {
-        Bench::Ingest => Some(Servers::start(&tools::install_servers()?, Ipv4Addr::LOCALHOST)?),
-        _ => None,
+    let servers = if bench == Bench::Ingest {
+        measure
+            .env("TAFFRAIL_BENCH_RSYSLOG", tools::install_peers()?)
+            .env("TAFFRAIL_BENCH_TELEGRAF", build::telegraf()?);
+        Some(Servers::start(&tools::install_servers()?, Ipv4Addr::LOCALHOST)?)
+    } else {
+        None
     };
     let cluster = if bench == Bench::Operator {
         cluster::install(Form::ControlPlane)?;

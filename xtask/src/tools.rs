@@ -67,6 +67,26 @@ pub fn install_cluster(with_node: bool) -> Result<()> {
         ensure!(is_root()?, "a node needs root, a control plane does not: `cargo xtask cluster up --no-node`");
         programs(NODE)?;
     }
+    go()
+}
+
+/// What it takes to measure others beside ingestion: rsyslog, whose path this gives, and what telegraf is built with.
+pub fn install_peers() -> Result<PathBuf> {
+    let module = |name| format!("/usr/lib/{}-linux-gnu/rsyslog/{name}.so", std::env::consts::ARCH);
+    let (kafka, elasticsearch) = (module("imkafka"), module("omelasticsearch"));
+    let reason = "to measure it beside Taffrail";
+    programs(&[
+        ("rsyslogd", "rsyslog", reason),
+        (&kafka, "rsyslog-kafka", reason),
+        (&elasticsearch, "rsyslog-elasticsearch", reason),
+        ("go", "golang-go", "to build telegraf"),
+    ])?;
+    go()?;
+    find("rsyslogd").context("there is no rsyslogd")
+}
+
+/// Fails where Go is too old.
+fn go() -> Result<()> {
     let printed = process::output(Command::new("go").arg("version"))?;
     let minor = printed.split_once(" go1.").and_then(|(_, minor)| leading_number(minor));
     let need = versions::GO_MINOR;

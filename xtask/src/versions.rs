@@ -28,5 +28,7 @@ pub const STARLARK: &str = "v0.0.0-20260908191801-89a6a09411d5";
 pub const PROMETHEUS: &str = "v0.316.0";
 /// The Prometheus Operator (`github.com/prometheus-operator/prometheus-operator`).
 pub const PROMETHEUS_OPERATOR: &str = "v0.85.0";
+/// telegraf (`github.com/influxdata/telegraf`), which moves logs from Kafka into Elasticsearch, too.
+pub const TELEGRAF: &str = "v1.37.2";
 /// The oldest Go (1.x) that fetches the newer one which the above ask for.
 pub const GO_MINOR: u32 = 21;

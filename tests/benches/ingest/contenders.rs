@@ -1,14 +1,15 @@
 //! Who drains the topic, and how each is set up: as its manual says, with the same limits of a batch.
 
-use std::fs;
-use std::path::Path;
+mod ours;
+mod peers;
+
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::ValueEnum;
-use serde_json::{Value, json};
-use taffrail_tests::process::taffrail;
+use serde_json::Value;
 
 use crate::entries::Topic;
 
@@ -28,6 +29,14 @@ pub enum Contender {
     Floor,
     /// Taffrail, which passes entries on as they are
     Taffrail,
+    /// Taffrail that derives three counters and a histogram
+    Derived,
+    /// Taffrail with a transform
+    Transform,
+    /// rsyslog
+    Rsyslog,
+    /// telegraf
+    Telegraf,
 }
 
 /// What a contender is told.
@@ -43,6 +52,8 @@ pub struct Setup<'a> {
     pub group: &'a str,
     /// Host and port of the sink.
     pub sink: &'a str,
+    /// Host and port of the metrics worker.
+    pub metrics: &'a str,
 }
 
 impl Contender {
@@ -51,18 +62,44 @@ impl Contender {
         match self {
             Self::Bare => "a consumer that discards",
             Self::Floor => "the floor",
-            Self::Taffrail => "Taffrail",
+            Self::Taffrail => "**Taffrail**",
+            Self::Derived => "Taffrail, derived metrics",
+            Self::Transform => "Taffrail, transform",
+            Self::Rsyslog => "rsyslog",
+            Self::Telegraf => "telegraf",
+        }
+    }
+
+    /// Whether it is somebody else's.
+    pub fn is_peer(self) -> bool {
+        matches!(self, Self::Rsyslog | Self::Telegraf)
+    }
+
+    /// Whether it is on this machine.
+    pub fn is_there(self) -> bool {
+        match self {
+            Self::Rsyslog => program(peers::RSYSLOG).is_some(),
+            Self::Telegraf => program(peers::TELEGRAF).is_some(),
+            _ => true,
         }
     }
 
     /// Whether the documents must be the bytes that were produced.
     pub fn keeps_bytes(self) -> bool {
-        true
+        !matches!(self, Self::Transform | Self::Telegraf)
     }
 
-    /// Whether a document is what an entry must become, where the bytes are not kept.
-    pub fn is_result(self, entry: &Value, document: &Value) -> bool {
-        entry == document
+    /// Whether a document is what an entry must become.
+    pub fn is_result(self, mut entry: Value, document: &Value) -> bool {
+        match self {
+            Self::Transform => {
+                ours::transform(&mut entry);
+                entry == *document
+            }
+            // It has a form of its own, of which the text tells enough.
+            Self::Telegraf => entry["message"] == document["log"]["message"],
+            _ => entry == *document,
+        }
     }
 
     /// What starts it.
@@ -74,9 +111,23 @@ impl Contender {
                 command.args(["--sink", setup.sink]);
                 Ok(command)
             }
-            Self::Taffrail => ingestion(setup),
+            Self::Taffrail => ours::ingestion(ours::Extra::None, setup),
+            Self::Derived => ours::ingestion(ours::Extra::Metrics, setup),
+            Self::Transform => ours::ingestion(ours::Extra::Transform, setup),
+            Self::Rsyslog => peers::rsyslog(setup),
+            Self::Telegraf => peers::telegraf(setup),
         }
     }
+
+    /// What starts the worker that takes its metrics.
+    pub fn metrics_command(self, setup: &Setup<'_>) -> Result<Option<Command>> {
+        (self == Self::Derived).then(|| ours::metrics(setup)).transpose()
+    }
+}
+
+/// A program of which `cargo xtask bench` says where it is.
+fn program(variable: &str) -> Option<PathBuf> {
+    std::env::var_os(variable).map(PathBuf::from)
 }
 
 /// This program, as one of the limits.
@@ -84,27 +135,5 @@ fn limit(name: &str, setup: &Setup<'_>) -> Result<Command> {
     let mut command = Command::new(std::env::current_exe().context("no path of this program")?);
     command.args([name, "--kafka", setup.kafka, "--topic", &setup.topic.name, "--group", setup.group]);
     command.args(["--entries", &setup.topic.entries.to_string()]).stdin(Stdio::null());
-    Ok(command)
-}
-
-fn ingestion(setup: &Setup<'_>) -> Result<Command> {
-    let pipeline = json!({
-        "apiVersion": "taffrail.dev/v1alpha1", "kind": "LogPipeline", "metadata": {"name": "bench"},
-        "spec": {
-            "source": {"kafka": {
-                "brokers": [setup.kafka], "topic": setup.topic.name, "group": setup.group, "startFrom": "earliest",
-            }},
-            "batch": {
-                "size": BATCH_ENTRIES, "maxBytes": BATCH_BYTES.to_string(),
-                "timeout": format!("{}s", BATCH_WAIT.as_secs()),
-            },
-            "sink": {"elasticsearch": {"urls": [format!("http://{}", setup.sink)], "index": "bench"}},
-        },
-    });
-    let file = setup.folder.join("pipeline.yaml");
-    fs::write(&file, pipeline.to_string())?;
-    let mut command = taffrail("ingestion")?;
-    command.arg(file).args(["--listen", "127.0.0.1:0", "--metrics", "http://127.0.0.1:9"]);
-    command.arg("--data").arg(setup.folder.join("data"));
     Ok(command)
 }

@@ -146,13 +146,13 @@ pub fn post(stream: &mut TcpStream, host: &str, body: &[u8], answer: &mut Vec<u8
     stream.write_all(body)?;
     answer.clear();
     let mut piece = [0; 64 << 10];
-    let mut whole = None;
-    while whole.is_none_or(|whole| answer.len() < whole) {
+    let mut end = None;
+    while !end.is_some_and(|end: End| end.is_reached(answer)) {
         let read = stream.read(&mut piece)?;
         ensure!(read > 0, "the answer was cut off");
         answer.extend_from_slice(&piece[..read]);
-        if whole.is_none() {
-            whole = length(answer)?;
+        if end.is_none() {
+            end = End::of(answer)?;
         }
     }
     let text = &answer[..answer.len().min(512)];
@@ -164,10 +164,31 @@ pub fn post(stream: &mut TcpStream, host: &str, body: &[u8], answer: &mut Vec<u8
     Ok(())
 }
 
-/// How long the whole answer is, once its head is there.
-fn length(answer: &[u8]) -> Result<Option<usize>> {
-    let Some(end) = answer.windows(4).position(|at| at == b"\r\n\r\n") else { return Ok(None) };
-    let head = std::str::from_utf8(&answer[..end])?.to_ascii_lowercase();
-    let length = head.lines().find_map(|line| line.strip_prefix("content-length:"));
-    Ok(Some(end + 4 + length.context("an answer without a length")?.trim().parse::<usize>()?))
+/// Where an answer ends.
+#[derive(Debug, Clone, Copy)]
+enum End {
+    At(usize),
+    /// With an empty chunk, which JSON can't be taken for.
+    LastChunk,
+}
+
+impl End {
+    /// What the head says of it, once it is there.
+    fn of(answer: &[u8]) -> Result<Option<Self>> {
+        let Some(end) = answer.windows(4).position(|at| at == b"\r\n\r\n") else { return Ok(None) };
+        let head = std::str::from_utf8(&answer[..end])?.to_ascii_lowercase();
+        if head.contains("transfer-encoding: chunked") {
+            return Ok(Some(Self::LastChunk));
+        }
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length:"));
+        let length: usize = length.context("an answer without a length")?.trim().parse()?;
+        Ok(Some(Self::At(end + 4 + length)))
+    }
+
+    fn is_reached(self, answer: &[u8]) -> bool {
+        match self {
+            Self::At(end) => answer.len() >= end,
+            Self::LastChunk => answer.ends_with(b"\r\n0\r\n\r\n"),
+        }
+    }
 }

@@ -7,8 +7,10 @@ mod contenders;
 mod entries;
 mod limits;
 mod measure;
+mod node;
 mod report;
 mod sink;
+mod targets;
 
 use std::fmt::Write as _;
 use std::net::TcpStream;
@@ -19,21 +21,29 @@ use clap::{Parser, Subcommand, ValueEnum};
 use taffrail_tests::kafka;
 
 use contenders::{BATCH_ENTRIES, Contender};
-use entries::Size;
+use entries::{Size, Topic};
+use measure::Kind;
 use report::{Row, Table};
 use sink::Sink;
 
+/// How many times fewer entries there are of 1.5 KiB, and how many times fewer go to Elasticsearch.
+const FEWER: u64 = 5;
+
 #[derive(Debug, Parser)]
 struct Options {
-    /// Entries of about 300 bytes; of those of 1.5 KiB there are a fifth
+    /// Entries of about 300 bytes for the sink that accepts everything; of those of 1.5 KiB there are a fifth, and
+    /// Elasticsearch gets a fifth of either
     #[arg(long, default_value_t = 5_000_000)]
     entries: u64,
     /// How often each contender drains each topic
     #[arg(long, default_value_t = 3)]
     runs: usize,
-    /// Only these
+    /// Only these contenders
     #[arg(long, value_delimiter = ',')]
     only: Vec<Contender>,
+    /// Leave out Elasticsearch
+    #[arg(long)]
+    no_elasticsearch: bool,
     /// Print the tables, and leave the documentation as it is
     #[arg(long)]
     print_only: bool,
@@ -70,55 +80,98 @@ async fn main() -> Result<()> {
         .iter()
         .copied()
         .filter(|contender| options.only.is_empty() || options.only.contains(contender))
+        .filter(|contender| {
+            let is_there = contender.is_there();
+            if !is_there {
+                eprintln!("{} is left out: it is not installed", contender.name());
+            }
+            is_there
+        })
         .collect();
-    let capacity = capacity()?;
-    println!("the sink that accepts everything takes {capacity:.1} million documents a second\n");
-    let mut text = String::new();
-    for (size, entries) in [(Size::Small, options.entries), (Size::Large, options.entries / 5)] {
-        let table = drain(size, entries, options.runs, &contenders).await?.text()?;
-        println!("{table}");
-        text.push_str(&table);
+    println!("the sink that accepts everything takes {:.1} million documents a second\n", capacity()?);
+    let mut tables = Vec::new();
+    for kind in [Kind::Accepting, Kind::Elasticsearch] {
+        for size in [Size::Small, Size::Large] {
+            let fewer = u64::from(size == Size::Large) + u64::from(kind == Kind::Elasticsearch);
+            let entries = options.entries / FEWER.pow(u32::try_from(fewer)?);
+            if entries > 0 && !(kind == Kind::Elasticsearch && options.no_elasticsearch) {
+                let table = table(size, kind, entries, options.runs, &contenders).await?;
+                println!("{}", table.text()?);
+                tables.push(table);
+            }
+        }
     }
+    let targets = targets::text(&tables)?;
+    println!("{targets}");
     if !options.print_only {
-        let mut page = String::new();
-        let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
-        writeln!(
-            page,
-            "Written by `{}`.",
-            ["cargo xtask bench ingest"]
-                .into_iter()
-                .chain(arguments.iter().map(String::as_str))
-                .collect::<Vec<_>>()
-                .join(" ")
-        )?;
-        report::write(&(page + &text))?;
+        let arguments = std::env::args().skip(1).filter(|argument| argument != "--bench");
+        let command: Vec<String> = ["cargo xtask bench ingest".to_owned()].into_iter().chain(arguments).collect();
+        let mut page = format!("Written by `{}`, on {} cores.\n\n", command.join(" "), cores());
+        for table in &tables {
+            page.push_str(&table.text()?);
+        }
+        report::write(&(page + &targets))?;
     }
     Ok(())
 }
 
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
 /// Lets all contenders drain a topic, in turn, several times.
-async fn drain(size: Size, entries: u64, runs: usize, contenders: &[Contender]) -> Result<Table> {
+async fn table(size: Size, kind: Kind, entries: u64, runs: usize, contenders: &[Contender]) -> Result<Table> {
     let begun = Instant::now();
     let topic = entries::fill(size, entries).await?;
     let bytes = topic.bytes / topic.entries.max(1);
     eprintln!("{entries} entries of {bytes} bytes are in Kafka after {:.0} s", begun.elapsed().as_secs_f64());
-    let mut rows: Vec<Row> =
-        contenders.iter().map(|contender| Row { contender: *contender, runs: Vec::new() }).collect();
-    for run in 1..=runs {
+    let sink = match kind {
+        Kind::Accepting => "the sink that accepts everything",
+        Kind::Elasticsearch => "Elasticsearch",
+    };
+    // What reads for itself alone needs no other sink.
+    let of = contenders.iter().filter(|contender| kind == Kind::Accepting || **contender != Contender::Bare);
+    let mut rows: Vec<Row> = of.map(|contender| Row { contender: *contender, runs: Vec::new() }).collect();
+    if kind == Kind::Elasticsearch {
+        // It warms up, and has Taffrail's template from now on, whoever writes.
+        run(0, Contender::Taffrail, &topic, kind).await?;
+    }
+    for number in 1..=runs {
         for row in &mut rows {
-            let measured = measure::accepting(row.contender, &topic, &kafka::address()).await?;
-            eprintln!(
-                "run {run}: {:<28} {:>9.0} events/s {:>7.2} CPU s per million {:>6.0} MiB",
-                row.contender.name(),
-                measured.rate,
-                measured.cpu,
-                measured.memory,
-            );
-            row.runs.push(measured);
+            row.runs.extend(run(number, row.contender, &topic, kind).await?);
         }
     }
+    if kind == Kind::Elasticsearch {
+        node::clear().await?;
+    }
     kafka::delete_topic(&topic.name).await?;
-    Ok(Table { title: format!("{} ({bytes} on average), {entries} entries", size.name()), rows })
+    let title = format!(
+        "{} ({bytes} bytes on average), {} entries, into {sink}",
+        size.name(),
+        report::thousands(entries as f64)
+    );
+    Ok(Table { size, kind, title, rows })
+}
+
+/// A run. Where a peer fails there is nothing to show, which is no reason to show nothing at all.
+async fn run(number: usize, contender: Contender, topic: &Topic, kind: Kind) -> Result<Option<measure::Measured>> {
+    match measure::run(contender, topic, kind).await {
+        Ok(measured) => {
+            eprintln!(
+                "run {number}: {:<28} {:>9.0} events/s {:>7.2} CPU s per million {:>6.0} MiB",
+                contender.name(),
+                measured.rate,
+                measured.own.cpu,
+                measured.own.memory,
+            );
+            Ok(Some(measured))
+        }
+        Err(error) if contender.is_peer() => {
+            eprintln!("run {number}: {} failed: {error:#}", contender.name());
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// Millions of documents that the sink takes in a second when two clients send what they have at hand.

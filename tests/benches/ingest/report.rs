@@ -7,7 +7,8 @@ use anyhow::{Context, Result};
 use taffrail_tests::checkout;
 
 use crate::contenders::Contender;
-use crate::measure::Measured;
+use crate::entries::Size;
+use crate::measure::{Kind, Measured};
 
 const PAGE: &str = "docs/benchmarks.md";
 /// Between these the page is ours.
@@ -32,38 +33,62 @@ impl Row {
 /// What was measured with one topic and one sink.
 #[derive(Debug)]
 pub struct Table {
+    pub size: Size,
+    pub kind: Kind,
     pub title: String,
     pub rows: Vec<Row>,
 }
 
 impl Table {
+    /// The runs of a contender that has any.
     pub fn row(&self, contender: Contender) -> Option<&Row> {
-        self.rows.iter().find(|row| row.contender == contender)
+        self.rows.iter().find(|row| row.contender == contender && !row.runs.is_empty())
+    }
+
+    /// The figure of a contender.
+    pub fn figure(&self, contender: Contender, figure: impl Fn(&Measured) -> f64) -> Option<f64> {
+        self.row(contender).map(|row| row.median(figure))
     }
 
     /// In Markdown.
     pub fn text(&self) -> Result<String> {
         let mut text = format!("### {}\n\n", self.title);
-        text.push_str(
-            "| | events/s | CPU s per million | peak RSS MiB | rate to Taffrail's | CPU to Taffrail's | doubled |\n",
-        );
+        text.push_str("| | events/s | of Taffrail's | CPU s per million | of Taffrail's | peak RSS MiB | doubled |\n");
         text.push_str("| --- | ---: | ---: | ---: | ---: | ---: | ---: |\n");
-        let ours = self.row(Contender::Taffrail);
+        let [rate, cpu] = [|run: &Measured| run.rate, |run: &Measured| run.own.cpu];
+        let [our_rate, our_cpu] = [rate, cpu].map(|figure| self.figure(Contender::Taffrail, figure));
         for row in &self.rows {
-            let (rate, cpu) = (row.median(|run| run.rate), row.median(|run| run.cpu));
-            let ratio = |figure: f64, ours: Option<f64>| match ours {
-                Some(ours) => format!("{:.2}", figure / ours),
-                None => "–".to_owned(),
-            };
+            let name = row.contender.name();
+            if row.runs.is_empty() {
+                writeln!(text, "| {name} | not measured | | | | | |")?;
+                continue;
+            }
+            let (rate, cpu) = (row.median(rate), row.median(cpu));
             writeln!(
                 text,
-                "| {} | {} | {cpu:.2} | {:.0} | {} | {} | {} |",
-                row.contender.name(),
+                "| {name} | {} | {} | {cpu:.2} | {} | {:.0} | {} |",
                 thousands(rate),
-                row.median(|run| run.memory),
-                ratio(rate, ours.map(|ours| ours.median(|run| run.rate))),
-                ratio(cpu, ours.map(|ours| ours.median(|run| run.cpu))),
-                row.median(|run| run.doubled as f64),
+                ratio(rate, our_rate),
+                ratio(cpu, our_cpu),
+                row.median(|run| run.own.memory),
+                thousands(row.median(|run| run.doubled as f64)),
+            )?;
+            if row.runs.iter().all(|run| run.metrics.is_some()) {
+                let cpu = row.median(|run| run.metrics.map_or(f64::NAN, |usage| usage.cpu));
+                let memory = row.median(|run| run.metrics.map_or(f64::NAN, |usage| usage.memory));
+                writeln!(
+                    text,
+                    "| … and its metrics worker | | | {cpu:.2} | {} | {memory:.0} | |",
+                    ratio(cpu, our_cpu)
+                )?;
+            }
+        }
+        if let Some(taken) = self.figure(Contender::Taffrail, |run| run.elasticsearch.unwrap_or(f64::NAN))
+            && self.kind == Kind::Elasticsearch
+        {
+            writeln!(
+                text,
+                "\nElasticsearch itself took {taken:.1} s of processor time per million entries of Taffrail's."
             )?;
         }
         text.push('\n');
@@ -71,7 +96,12 @@ impl Table {
     }
 }
 
-fn thousands(figure: f64) -> String {
+fn ratio(figure: f64, ours: Option<f64>) -> String {
+    ours.map_or_else(|| "–".to_owned(), |ours| format!("{:.2}", figure / ours))
+}
+
+/// With commas.
+pub fn thousands(figure: f64) -> String {
     let digits = format!("{figure:.0}");
     let mut text = String::new();
     for (place, digit) in digits.chars().enumerate() {

@@ -1,4 +1,5 @@
-//! Kubernetes, and what belongs to it, each program built once from its published Go modules.
+//! Kubernetes, what belongs to it, and whom ingestion is measured beside: each program built once from its published Go
+//! modules.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -26,7 +27,7 @@ pub fn kubernetes(name: &str) -> Result<PathBuf> {
     let flags = format!("-s -w{}", stamps.concat());
     program(name, version, &flags, |module| {
         write_kubernetes_module(module)?;
-        build(module, name, &package, &flags)
+        build(module, name, &package, &flags, "")
     })
 }
 
@@ -73,13 +74,25 @@ pub fn prometheus_operator_crds() -> Result<PathBuf> {
     Ok(Path::new(printed.trim()).join("example/prometheus-operator-crd"))
 }
 
+/// telegraf, with what it takes to get logs from Kafka into Elasticsearch.
+pub fn telegraf() -> Result<PathBuf> {
+    let tags = "custom,inputs.kafka_consumer,outputs.elasticsearch,parsers.json";
+    published_with("telegraf", "github.com/influxdata/telegraf/cmd/telegraf", versions::TELEGRAF, tags)
+}
+
 /// A program as its authors published it.
 fn published(name: &str, package: &str, version: &str) -> Result<PathBuf> {
+    published_with(name, package, version, "")
+}
+
+/// A program as its authors published it, or the parts of it that have these tags.
+fn published_with(name: &str, package: &str, version: &str, tags: &str) -> Result<PathBuf> {
     let flags = "-s -w";
-    program(name, version, &[package, flags].join(" "), |module| {
+    let recipe = [package, flags, tags].join(" ");
+    program(name, version, recipe.trim_end(), |module| {
         write(module, "go.mod", "module build\n")?;
         go(module, &["get", &format!("{package}@{version}")])?;
-        build(module, name, package, flags)
+        build(module, name, package, flags, tags)
     })
 }
 
@@ -90,7 +103,7 @@ pub fn coredns() -> Result<PathBuf> {
         write(module, "go.mod", "module build\n")?;
         write(module, "main.go", COREDNS)?;
         go(module, &["get", &format!("github.com/coredns/coredns@{}", versions::COREDNS)])?;
-        build(module, "coredns", ".", flags)
+        build(module, "coredns", ".", flags, "")
     })
 }
 
@@ -121,8 +134,8 @@ fn write_kubernetes_module(module: &Path) -> Result<()> {
     write(module, "go.sum", &read(&source.join("go.sum"))?)
 }
 
-fn build(module: &Path, name: &str, package: &str, flags: &str) -> Result<()> {
-    go(module, &["build", "-trimpath", "-buildvcs=false", "-ldflags", flags, "-o", name, package])
+fn build(module: &Path, name: &str, package: &str, flags: &str, tags: &str) -> Result<()> {
+    go(module, &["build", "-trimpath", "-buildvcs=false", "-ldflags", flags, "-tags", tags, "-o", name, package])
 }
 
 /// Runs Go in `module`. Its standard output is for what callers may want to read by program.
