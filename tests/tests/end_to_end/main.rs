@@ -7,6 +7,7 @@ mod quickstart;
 mod requests;
 mod rubbish;
 mod rules;
+mod senders;
 mod support;
 mod topics;
 mod workers;
