@@ -100,7 +100,7 @@ fn replica(context: &Context, subject: &Subject, pod: &Child) -> Replica {
     if says.is_none() {
         context.reports.await_pod(uid, true);
     }
-    Replica { is_current: true, trouble: trouble(pod), says }
+    Replica { is_current: true, trouble: trouble(pod), says, warns: None }
 }
 
 async fn say(context: &Context, dashboard: &Dashboard, subject: &Subject, verdict: Verdict) -> Result<(), Error> {

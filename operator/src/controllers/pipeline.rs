@@ -155,18 +155,25 @@ fn verdict(context: &Context, subject: &Subject, facts: &Facts, plan: &Plan, pod
 fn replica(context: &Context, subject: &Subject, pod: &Child, plan: &Plan) -> Replica {
     let is_current = pod.annotation(CONTENT_HASH) == Some(plan.content_hash.as_str());
     let uid = pod.metadata.uid.as_deref().unwrap_or_default();
-    let says = context.reports.of(uid, subject.kind, &subject.name).and_then(|report| says(&report));
+    let report = context.reports.of(uid, subject.kind, &subject.name);
+    let says = report.as_ref().and_then(says);
+    let warns =
+        report.and_then(|report| condition(&report, "Degraded")).filter(|(is_so, _)| *is_so).map(|(_, why)| why);
     context.reports.await_pod(uid, is_current && says.as_ref().is_none_or(|(well, _)| !well));
-    Replica { is_current, trouble: trouble(pod), says }
+    Replica { is_current, trouble: trouble(pod), says, warns }
 }
 
 /// What a worker says of its object: whether it is ready, and why.
 pub(super) fn says(report: &Reported) -> Option<(bool, Why)> {
+    condition(report, "Ready")
+}
+
+fn condition(report: &Reported, kind: &str) -> Option<(bool, Why)> {
     let conditions = report.status.get("conditions")?.as_array()?;
-    let ready = conditions.iter().find(|condition| condition["type"] == "Ready")?;
-    let text = |key: &str| ready[key].as_str().unwrap_or_default().to_owned();
+    let condition = conditions.iter().find(|condition| condition["type"] == kind)?;
+    let text = |key: &str| condition[key].as_str().unwrap_or_default().to_owned();
     let reason = if is_reason(&text("reason")) { text("reason") } else { "Unknown".to_owned() };
-    Some((ready["status"] == "True", Why::new(reason, text("message"))))
+    Some((condition["status"] == "True", Why::new(reason, text("message"))))
 }
 
 /// Whether the API server takes a word as a reason.

@@ -12,6 +12,8 @@ pub(crate) struct Replica {
     pub(crate) trouble: Option<Why>,
     /// Whether it does what this generation of the object asks, in its own words; nothing until it has loaded it.
     pub(crate) says: Option<(bool, Why)>,
+    /// What it warns of while it does its work.
+    pub(crate) warns: Option<Why>,
 }
 
 /// What to say when so many workers are wanted.
@@ -32,6 +34,9 @@ pub(crate) fn judge(component: Component, wanted: usize, replicas: &[Replica]) -
     if well >= wanted {
         let is_rolling = current.len() < replicas.len();
         let mut verdict = Verdict::ready(Why::new("Running", counted));
+        if let Some(why) = current.iter().find_map(|replica| replica.warns.clone()) {
+            verdict.degraded = (true, why);
+        }
         if is_rolling {
             verdict.progressing = (true, Why::new("RollingOut", "workers of the version before are stopping"));
         }
@@ -52,7 +57,12 @@ mod tests {
             is_current,
             trouble: trouble.map(why),
             says: says.map(|well| (well, why(if well { "Running" } else { "SinkAuthFailed" }))),
+            warns: None,
         }
+    }
+
+    fn warning() -> Replica {
+        Replica { warns: Some(Why::new("MappingConflict", "because")), ..replica(true, Some(true), None) }
     }
 
     #[rstest]
@@ -60,6 +70,7 @@ mod tests {
     #[case::none_there_yet(1, &[], "False RollingOut", "True RollingOut", "False AsExpected")]
     #[case::one_of_two(2, &[replica(true, Some(true), None), replica(true, None, None)], "False RollingOut", "True RollingOut", "False AsExpected")]
     #[case::all(2, &[replica(true, Some(true), None), replica(true, Some(true), None)], "True Running", "False Running", "False AsExpected")]
+    #[case::one_that_warns(2, &[replica(true, Some(true), None), warning()], "True Running", "False Running", "True MappingConflict")]
     #[case::an_old_one_still_there(1, &[replica(true, Some(true), None), replica(false, Some(true), None)], "True Running", "True RollingOut", "False AsExpected")]
     #[case::only_an_old_one(1, &[replica(false, Some(true), None)], "False RollingOut", "True RollingOut", "False AsExpected")]
     #[case::the_worst_counts(2, &[replica(true, Some(true), None), replica(true, Some(false), None)], "False SinkAuthFailed", "False SinkAuthFailed", "True SinkAuthFailed")]

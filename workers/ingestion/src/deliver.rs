@@ -18,7 +18,7 @@ use taffrail_logstore::{DeadLetter, LogStore, Outcome, Records, WriteError};
 
 use crate::batch::{Batch, Item, Sender};
 use crate::dead_letter::Letters;
-use crate::health::{DEAD_LETTERS_UNAVAILABLE, Health, Part, SINK_AUTH_FAILED, SINK_UNAVAILABLE};
+use crate::health::{self, DEAD_LETTERS_UNAVAILABLE, Health, Part, SINK_AUTH_FAILED, SINK_UNAVAILABLE};
 use crate::random::{Random, seed};
 use crate::record::Fate;
 
@@ -108,7 +108,8 @@ impl Courier {
         }
         let mut again = Vec::new();
         let mut bytes = records.bytes();
-        let mut why = String::new();
+        let mut why = (SINK_UNAVAILABLE, String::new());
+        let refused_before = letters.len();
         for (index, (item, outcome)) in items.iter().zip(outcomes).enumerate() {
             match outcome {
                 Outcome::Indexed => batch.settle(*item, Fate::Indexed),
@@ -118,20 +119,29 @@ impl Courier {
                     letters.push((*item, self.sender.letter(batch.raw(*item), status, reason)));
                 }
                 Outcome::Retry { status, reason } => {
-                    if why.is_empty() {
-                        why = format!("the log store did not take all records (status {status}): {reason}");
+                    if why.1.is_empty() {
+                        why.1 = format!("the log store did not take all records (status {status}): {reason}");
+                    }
+                    bytes -= records.get(index).source.len();
+                    again.push(index);
+                }
+                Outcome::Stalled { obstacle, reason } => {
+                    if why.0 == SINK_UNAVAILABLE {
+                        why = (health::reason_of(obstacle), format!("the log store can't take all records: {reason}"));
                     }
                     bytes -= records.get(index).source.len();
                     again.push(index);
                 }
             }
         }
+        let refused = letters[refused_before..].iter().map(|(_, letter)| (letter.status, letter.reason.as_str()));
+        self.health.decided(records.len() - again.len(), refused);
         self.counters.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
         if again.is_empty() {
             return None;
         }
         self.counters.retried.fetch_add(again.len() as u64, Ordering::Relaxed);
-        self.health.fail(Part::Sink, SINK_UNAVAILABLE, why);
+        self.health.fail(Part::Sink, why.0, why.1);
         let items = again.iter().map(|index| items[*index]).collect();
         Some((records.select(again), items))
     }
@@ -147,6 +157,9 @@ impl Courier {
             WriteError::Unavailable(_) => self.health.fail(Part::Sink, SINK_UNAVAILABLE, error.to_string()),
             WriteError::Unauthorized(_) => {
                 self.health.fail(Part::Sink, SINK_AUTH_FAILED, error.to_string());
+            }
+            WriteError::Stalled(obstacle, _) => {
+                self.health.fail(Part::Sink, health::reason_of(*obstacle), error.to_string());
             }
             WriteError::TooLarge(_) | WriteError::Refused(_) if records.len() > 1 => {
                 let half = records.len() / 2;

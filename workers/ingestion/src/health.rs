@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use parking_lot::Mutex;
+use taffrail_logstore::Obstacle;
 
 /// What can be wrong, the most telling first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -24,6 +27,14 @@ pub(crate) struct Problem {
 pub(crate) const SINK_UNAVAILABLE: &str = "SinkUnavailable";
 /// The store refuses our credentials.
 pub(crate) const SINK_AUTH_FAILED: &str = "SinkAuthFailed";
+/// The store's disk is nearly full, or its indices are read-only.
+pub(crate) const STORAGE_BLOCKED: &str = "StorageBlocked";
+/// The store has no room for another index.
+pub(crate) const SHARD_LIMIT: &str = "ShardLimit";
+/// There is no index, and the store makes none.
+pub(crate) const INDEX_MISSING: &str = "IndexMissing";
+/// The store, or its address, is not as it must be.
+pub(crate) const SINK_MISCONFIGURED: &str = "SinkMisconfigured";
 /// The target of dead letters does not take one.
 pub(crate) const DEAD_LETTERS_UNAVAILABLE: &str = "DeadLettersUnavailable";
 /// The source can't be reached or opened.
@@ -35,16 +46,51 @@ pub(crate) const SECRET_NOT_FOUND: &str = "SecretNotFound";
 /// The metrics store does not take metrics.
 pub(crate) const METRICS_UNAVAILABLE: &str = "MetricsUnavailable";
 
+/// A warning: many logs do not fit the store's mapping.
+pub(crate) const MAPPING_CONFLICT: &str = "MappingConflict";
+/// A warning: many logs are of days whose index is closed.
+pub(crate) const INDEX_CLOSED: &str = "IndexClosed";
+/// A warning: logs were redirected to the failure store of a data stream.
+pub(crate) const FAILURE_STORE_USED: &str = "FailureStoreUsed";
+
+/// The reason that an obstacle is told by.
+pub(crate) fn reason_of(obstacle: Obstacle) -> &'static str {
+    match obstacle {
+        Obstacle::Unauthorized => SINK_AUTH_FAILED,
+        Obstacle::StorageBlocked => STORAGE_BLOCKED,
+        Obstacle::ShardLimit => SHARD_LIMIT,
+        Obstacle::IndexMissing => INDEX_MISSING,
+        Obstacle::Misconfigured => SINK_MISCONFIGURED,
+    }
+}
+
+/// Of about so many of the latest logs the share that was refused is looked at.
+const LATEST: u64 = 10_000;
+/// Fewer refusals may be chance.
+const FEW: u64 = 10;
+/// One of so many refused is worth a warning; when it is only one of twice as many, the warning ends.
+const SHARE: u64 = 20;
+
+/// What the store has decided lately.
+#[derive(Debug, Default)]
+struct Decisions {
+    logs: u64,
+    refused: u64,
+    warning: Option<Problem>,
+}
+
 /// What is wrong with a pipeline at the moment.
 #[derive(Debug, Default)]
 pub(crate) struct Health {
     problems: Mutex<BTreeMap<Part, Problem>>,
+    decisions: Mutex<Decisions>,
+    redirected: AtomicU64,
     pipeline: String,
 }
 
 impl Health {
     pub(crate) fn new(pipeline: String) -> Self {
-        Self { problems: Mutex::default(), pipeline }
+        Self { pipeline, ..Self::default() }
     }
 
     /// Notes that something is wrong. It is logged when the reason is new.
@@ -63,6 +109,59 @@ impl Health {
         if let Some(problem) = problems.remove(&part) {
             tracing::info!(pipeline = self.pipeline, reason = problem.reason, "the pipeline has recovered");
         }
+    }
+
+    /// Notes how many logs the store has decided on, and of those that it refused the status and the reason.
+    pub(crate) fn decided<'a>(&self, logs: usize, refused: impl Iterator<Item = (u16, &'a str)>) {
+        let mut decisions = self.decisions.lock();
+        let mut last = None;
+        for (status, reason) in refused {
+            decisions.refused += 1;
+            self.redirected.fetch_add(u64::from(status < 300), Ordering::Relaxed);
+            last = Some((status, reason));
+        }
+        decisions.logs = decisions.logs.saturating_add(logs as u64);
+        while decisions.logs > LATEST {
+            (decisions.logs, decisions.refused) = (decisions.logs / 2, decisions.refused / 2);
+        }
+        match last {
+            Some((status, reason)) => {
+                let is_often = decisions.refused >= FEW && decisions.refused * SHARE >= decisions.logs;
+                if is_often || status < 300 {
+                    self.warn(&mut decisions, status, reason);
+                }
+            }
+            None if decisions.refused * SHARE * 2 < decisions.logs && decisions.warning.take().is_some() => {
+                tracing::info!(pipeline = self.pipeline, "few logs are refused any more");
+            }
+            None => {}
+        }
+    }
+
+    /// The sentence has no counts: status would be news every second.
+    fn warn(&self, decisions: &mut Decisions, status: u16, why: &str) {
+        let (reason, what) = match status {
+            ..300 => (FAILURE_STORE_USED, "logs went to the failure store of a data stream, and to the dead letters"),
+            _ if why.starts_with("index_closed_exception") => {
+                (INDEX_CLOSED, "many of the latest logs are of indices that are closed, and go to the dead letters")
+            }
+            _ => (MAPPING_CONFLICT, "many of the latest logs were refused, and go to the dead letters"),
+        };
+        if decisions.warning.as_ref().is_none_or(|before| before.reason != reason) {
+            let problem = Problem { reason, message: format!("{what}; one of them: {why}") };
+            tracing::warn!(pipeline = self.pipeline, reason, "{}", problem.message);
+            decisions.warning = Some(problem);
+        }
+    }
+
+    /// What does not keep the pipeline from its work, but is not as it should be.
+    pub(crate) fn warning(&self) -> Option<Problem> {
+        self.decisions.lock().warning.clone()
+    }
+
+    /// How many logs went to the failure store of a data stream.
+    pub(crate) fn redirected(&self) -> u64 {
+        self.redirected.load(Ordering::Relaxed)
     }
 
     /// The problem to show.

@@ -39,12 +39,14 @@ pub(crate) struct Reporter {
     report: Report,
     /// Readiness as it was told last, and since when it is so.
     told: Option<(bool, &'static str, String)>,
+    /// Since when there is something to warn of.
+    warned: Option<String>,
     last: Option<LogPipelineStatus>,
 }
 
 impl Reporter {
     pub(crate) fn new(state: Arc<State>, report: Report) -> Self {
-        Self { state, report, told: None, last: None }
+        Self { state, report, told: None, warned: None, last: None }
     }
 
     /// Reports until it is told to stop, and once more then.
@@ -80,11 +82,19 @@ impl Reporter {
             Some(problem) => (false, problem),
             None => (true, Problem { reason: RUNNING, message: "logs are taken and delivered".to_owned() }),
         };
+        let now = || timestamp::format_millis(jiff::Timestamp::now().as_millisecond());
         let since = match &self.told {
             Some((was_ready, _, since)) if *was_ready == is_ready => since.clone(),
-            _ => timestamp::format_millis(jiff::Timestamp::now().as_millisecond()),
+            _ => now(),
         };
-        let conditions = taffrail_runtime::ready(is_ready, reason, &message, state.generation, &since);
+        let mut conditions = taffrail_runtime::ready(is_ready, reason, &message, state.generation, &since);
+        let warning = state.health.warning();
+        self.warned = warning.is_some().then(|| self.warned.take().unwrap_or_else(now));
+        if let (Some(Problem { reason, message }), Some(since), Some(all)) =
+            (&warning, &self.warned, conditions.as_array_mut())
+        {
+            all.push(taffrail_runtime::degraded(reason, message, state.generation, since));
+        }
         self.told = Some((is_ready, reason, since));
         LogPipelineStatus {
             // The runtime's conditions are Kubernetes' conditions.
@@ -171,6 +181,28 @@ mod tests {
         books.close(&one);
         let status = reporter.status();
         assert_eq!((status.consumed, status.partitions), (14, vec![]));
+    }
+
+    #[test]
+    fn a_warning_leaves_the_pipeline_ready() {
+        let (_, mut reporter) = reporter(true);
+        let refused = || (0..20).map(|_| (400, "document_parsing_exception: no"));
+        reporter.state.health.decided(100, refused());
+        let told = |status: LogPipelineStatus| -> Vec<String> {
+            status.conditions.iter().map(|it| format!("{} {} {}", it.type_, it.status, it.reason)).collect()
+        };
+        let status = reporter.status();
+        let since = status.conditions[1].last_transition_time.clone();
+        assert_eq!(told(status), ["Ready True Running", "Degraded True MappingConflict"]);
+        reporter.state.health.decided(1, [(400, "index_closed_exception: closed")].into_iter());
+        let status = reporter.status();
+        assert_eq!(status.conditions[1].last_transition_time, since);
+        assert_eq!(told(status), ["Ready True Running", "Degraded True IndexClosed"]);
+        reporter.state.health.decided(1_000, std::iter::empty());
+        assert_eq!(told(reporter.status()), ["Ready True Running"]);
+        reporter.state.health.decided(1, [(201, "redirected")].into_iter());
+        assert_eq!(told(reporter.status()), ["Ready True Running", "Degraded True FailureStoreUsed"]);
+        assert_eq!(reporter.state.health.redirected(), 1);
     }
 
     #[test]

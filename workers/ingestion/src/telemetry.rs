@@ -58,7 +58,7 @@ fn outcomes(ledger: Ledger) -> [(&'static str, u64); 4] {
 /// A counter of a pipeline, and how it is read.
 type PipelineCounter = (&'static str, &'static str, fn(&State) -> u64);
 
-const COUNTERS: [PipelineCounter; 7] = [
+const COUNTERS: [PipelineCounter; 8] = [
     ("consumed", "Records taken from the source and accounted for", |state| state.books.total().consumed()),
     ("retried_records", "Records written again because the log store did not take them", |state| {
         state.counters.retried.load(Ordering::Relaxed)
@@ -68,6 +68,11 @@ const COUNTERS: [PipelineCounter; 7] = [
     ("written_bytes", "Bytes of logs that the log store acknowledged", |state| {
         state.counters.bytes.load(Ordering::Relaxed)
     }),
+    (
+        "redirected_records",
+        "Records that went to the failure store of a data stream, and to the dead letters",
+        |state| state.health.redirected(),
+    ),
     ("underivable", "Matching logs without a value that a derived metric could take", |state| {
         state.derived.without_value.load(Ordering::Relaxed)
     }),

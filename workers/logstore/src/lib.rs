@@ -23,6 +23,6 @@ pub use embedded::EmbeddedStore;
 pub use entry::{Level, LogEntry};
 pub use records::{Record, RecordRef, Records};
 pub use store::{
-    FieldSummary, FieldValue, Histogram, HistogramBucket, LogStore, Outcome, SearchError, SearchPage, SearchRequest,
-    StoredLog, TimeSpan, WriteError,
+    FieldSummary, FieldValue, Histogram, HistogramBucket, LogStore, Obstacle, Outcome, SearchError, SearchPage,
+    SearchRequest, StoredLog, TimeSpan, WriteError,
 };

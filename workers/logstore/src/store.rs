@@ -6,6 +6,21 @@ use crate::q::Query;
 use crate::{DeadLetter, LogEntry, Records};
 use async_trait::async_trait;
 
+/// What keeps a store from taking records until somebody removes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Obstacle {
+    /// We may not write there.
+    Unauthorized,
+    /// Nothing more is to be written there: the disk is nearly full, or somebody has said so.
+    StorageBlocked,
+    /// The store has as many shards as it may have, or a shard as many documents.
+    ShardLimit,
+    /// There is no index, and the store makes none.
+    IndexMissing,
+    /// The store is set up in a way in which writes like ours can't work, or is not what we take it for.
+    Misconfigured,
+}
+
 /// What became of one record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
@@ -27,6 +42,13 @@ pub enum Outcome {
         /// Why.
         reason: String,
     },
+    /// The store does not take it until something is mended that is not the record's fault; it must be written again.
+    Stalled {
+        /// What is in the way.
+        obstacle: Obstacle,
+        /// Why.
+        reason: String,
+    },
 }
 
 /// Why a write did nothing at all, as far as the writer can know. All of it must be written again.
@@ -38,6 +60,9 @@ pub enum WriteError {
     /// The store does not accept who we are, or what we may do.
     #[error("the log store refuses our credentials: {0}")]
     Unauthorized(String),
+    /// The store takes nothing until something is mended that is not the records' fault.
+    #[error("the log store can't take logs: {1}")]
+    Stalled(Obstacle, String),
     /// The write is larger than the store takes at once.
     #[error("the log store refuses a write of this size: {0}")]
     TooLarge(String),

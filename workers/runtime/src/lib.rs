@@ -15,7 +15,7 @@ mod telemetry;
 
 pub use board::{Board, Change, Entry, LoadProblem, Subscription};
 pub use cluster::{Cluster, ClusterError};
-pub use condition::ready;
+pub use condition::{degraded, ready};
 pub use directory::ObjectDirectory;
 pub use secret_files::SecretFiles;
 pub use shutdown::stop_signal;

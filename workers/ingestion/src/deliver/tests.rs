@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use proptest::prelude::*;
 use rstest::rstest;
 use serde_json::json;
-use taffrail_logstore::RecordRef;
+use taffrail_logstore::{Obstacle, RecordRef};
 
 use super::*;
 use crate::batch::{Batcher, Room};
@@ -81,6 +81,11 @@ async fn good_records_are_stored_and_rubbish_is_kept_byte_for_byte() {
 #[rstest]
 #[case(WriteError::Unavailable("away".into()), SINK_UNAVAILABLE)]
 #[case(WriteError::Unauthorized("who".into()), SINK_AUTH_FAILED)]
+#[case(WriteError::Stalled(Obstacle::Unauthorized, "who".into()), SINK_AUTH_FAILED)]
+#[case(WriteError::Stalled(Obstacle::StorageBlocked, "full".into()), "StorageBlocked")]
+#[case(WriteError::Stalled(Obstacle::ShardLimit, "shards".into()), "ShardLimit")]
+#[case(WriteError::Stalled(Obstacle::IndexMissing, "index".into()), "IndexMissing")]
+#[case(WriteError::Stalled(Obstacle::Misconfigured, "url".into()), "SinkMisconfigured")]
 #[tokio::test]
 async fn faults_of_environment_and_credentials_stall_and_say_so(#[case] fault: WriteError, #[case] reason: &str) {
     let store = MemoryStore::new();
@@ -109,6 +114,45 @@ async fn only_what_was_not_taken_is_written_again() {
     let ledger = deliver(&courier(&store), &logs(5)).await;
     assert_eq!(ledger, Ledger { indexed: 5, ..Ledger::default() });
     assert_eq!(*store.writes.lock(), [5, 2, 1]);
+}
+
+#[tokio::test]
+async fn what_stalls_a_record_is_told_rather_than_what_passes_by_itself() {
+    let store = MemoryStore::new();
+    store.set_rule(|records| {
+        let outcomes = (0..records.len()).map(|index| match index {
+            0 => Outcome::Retry { status: 429, reason: "busy".into() },
+            1 => Outcome::Stalled { obstacle: Obstacle::ShardLimit, reason: "all are in use".into() },
+            _ => Outcome::Indexed,
+        });
+        (records.len() > 1).then(|| Ok(outcomes.collect()))
+    });
+    let courier = courier(&store);
+    let health = courier.health.clone();
+    let task = tokio::spawn(async move { deliver(&courier, &logs(5)).await });
+    until("it is told", || health.problem().is_some_and(|problem| problem.reason == "ShardLimit")).await;
+    store.clear_rule();
+    assert_eq!(task.await.unwrap(), Ledger { indexed: 5, ..Ledger::default() });
+    assert_eq!((health.problem(), store.letters.lock().len()), (None, 0));
+}
+
+#[tokio::test]
+async fn many_refusals_are_a_warning_and_no_reason_to_stall() {
+    let store = MemoryStore::new();
+    store.set_rule(|records| {
+        let refused = || Outcome::Refused { status: 400, reason: "document_parsing_exception: [1:5] no".into() };
+        Some(Ok((0..records.len()).map(|index| if index % 4 == 0 { refused() } else { Outcome::Indexed }).collect()))
+    });
+    let courier = courier(&store);
+    assert_eq!(deliver(&courier, &logs(36)).await.dead_lettered, 9);
+    assert_eq!(courier.health.warning(), None, "so few may be chance");
+    deliver(&courier, &logs(8)).await;
+    let warning = courier.health.warning().unwrap();
+    assert!(warning.reason == "MappingConflict" && warning.message.contains("[1:5] no"), "{warning:?}");
+    assert_eq!(courier.health.problem(), None);
+    store.clear_rule();
+    deliver(&courier, &logs(500)).await;
+    assert_eq!(courier.health.warning(), None);
 }
 
 #[tokio::test]

@@ -105,6 +105,7 @@ impl ElasticsearchStore {
             match outcome {
                 Outcome::Indexed | Outcome::Duplicate => {}
                 Outcome::Retry { reason, .. } => return Err(WriteError::Unavailable(reason)),
+                Outcome::Stalled { obstacle, reason } => return Err(WriteError::Stalled(obstacle, reason)),
                 Outcome::Refused { reason, .. } => return Err(WriteError::Refused(reason)),
             }
         }

@@ -3,17 +3,21 @@
 //! | answer | is about | outcome |
 //! | --- | --- | --- |
 //! | no connection, no answer in time; request 408, 429, 5xx | the surroundings | `Unavailable` |
-//! | request 401, 403 | our credentials | `Unauthorized` |
+//! | request 401, 403; all items 401, 403 | our credentials | `Unauthorized` |
 //! | request 413 | the size | `TooLarge`: split it |
 //! | request 400 in Elasticsearch's own form | some record | `Refused`: bisect it |
-//! | any other answer that Elasticsearch would not give (a redirect, a proxy's page) | the configuration | `Unavailable` |
-//! | item 200, 201 | | `Indexed`, unless it went to a failure store |
+//! | request 404 and others, an answer that Elasticsearch would not give (a proxy's page) | the configuration | `Stalled(Misconfigured)` |
+//! | item 200, 201 | | `Indexed`, unless it went to a failure store: then `Refused` |
 //! | item 409 | it is there, with this id | `Duplicate` |
-//! | item 429, 5xx, a block on the cluster or index, all shards in use | the surroundings | `Retry` |
-//! | item 401, 403, 404, and whatever is not known | the configuration | `Retry`: it stalls until somebody mends it |
-//! | item 400 | the record, or its closed index | `Refused` |
+//! | item 408, 429, 5xx | the surroundings | `Retry` |
+//! | item or request: a block on the cluster or the index, whatever the status | the storage | `Stalled(StorageBlocked)` |
+//! | item or request 400: no shards left, or no room in a shard | the cluster's limits | `Stalled(ShardLimit)` |
+//! | item 401, 403 | our credentials | `Stalled(Unauthorized)` |
+//! | item 404 | the configuration: indices don't come into being by themselves | `Stalled(IndexMissing)` |
+//! | any other item 400 | the record, or its closed index | `Refused` |
+//! | whatever is not known | the configuration | `Stalled(Misconfigured)` |
 //!
-//! What is refused goes to the dead letters, and is gone from the stream. So every doubt is decided for `Retry`, and
+//! What is refused goes to the dead letters, and is gone from the stream. So every doubt is decided for a stall, and
 //! only Elasticsearch's own word about a record counts as a refusal.
 
 use std::borrow::Cow;
@@ -21,7 +25,7 @@ use std::borrow::Cow;
 use serde::Deserialize;
 
 use super::nodes::{Answer, excerpt};
-use crate::{Outcome, WriteError};
+use crate::{Obstacle, Outcome, WriteError};
 
 /// The parts of a bulk answer that we read; the server leaves out the rest.
 pub(super) const FILTER: &str = "errors,items.*.status,items.*.failure_store,items.*.error.type,items.*.error.reason,\
@@ -98,14 +102,23 @@ impl Fault<'_> {
         }
     }
 
-    /// Whether a 400 is not about the record but about its surroundings. The list is short on purpose: everything else
-    /// is decided by the status.
-    fn is_environment(&self) -> bool {
+    /// What is in the way where the status alone does not say so. The list is short on purpose: everything else is
+    /// decided by the status.
+    fn obstacle(&self) -> Option<Obstacle> {
         let reason = self.reason.as_deref().unwrap_or_default();
-        self.kind == "cluster_block_exception"
-            || self.kind == "validation_exception" && reason.contains("maximum") && reason.contains("shards open")
-            || self.kind == "illegal_argument_exception" && reason.starts_with("Number of documents in the")
-            || self.kind == "illegal_argument_exception" && reason.starts_with("no write index is defined")
+        match &*self.kind {
+            "cluster_block_exception" => Some(Obstacle::StorageBlocked),
+            "validation_exception" if reason.contains("maximum") && reason.contains("shards open") => {
+                Some(Obstacle::ShardLimit)
+            }
+            "illegal_argument_exception" if reason.starts_with("Number of documents in the") => {
+                Some(Obstacle::ShardLimit)
+            }
+            "illegal_argument_exception" if reason.starts_with("no write index is defined") => {
+                Some(Obstacle::Misconfigured)
+            }
+            _ => None,
+        }
     }
 }
 
@@ -130,7 +143,9 @@ pub(super) fn outcomes(answer: &Answer, count: usize) -> Result<Vec<Outcome>, Wr
         return Err(WriteError::Unavailable(text));
     }
     // The credentials may do nothing here at all: that is for who manages them, not for single records.
-    if count > 0 && bulk.items.iter().all(|item| matches!(item.result.status, 401 | 403) && !item.is_blocked()) {
+    if count > 0
+        && bulk.items.iter().all(|item| matches!(item.result.status, 401 | 403) && item.result.obstacle().is_none())
+    {
         let reason = bulk.items.first().and_then(|item| item.result.error.as_ref()).map(Fault::text);
         return Err(WriteError::Unauthorized(reason.unwrap_or_default()));
     }
@@ -146,9 +161,9 @@ fn are_all_created(body: &[u8], count: usize) -> bool {
     is_long_enough && body.starts_with(START) && memchr::memmem::find_iter(body, ITEM).count() == count
 }
 
-impl BulkItem<'_> {
-    fn is_blocked(&self) -> bool {
-        self.result.error.as_ref().is_some_and(Fault::is_environment)
+impl ItemResult<'_> {
+    fn obstacle(&self) -> Option<Obstacle> {
+        self.error.as_ref().and_then(Fault::obstacle)
     }
 }
 
@@ -164,8 +179,12 @@ fn outcome(item: &ItemResult<'_>) -> Outcome {
             _ => Outcome::Indexed,
         },
         409 => Outcome::Duplicate,
-        400 if !item.error.as_ref().is_some_and(Fault::is_environment) => Outcome::Refused { status, reason: reason() },
-        _ => Outcome::Retry { status, reason: reason() },
+        _ if let Some(obstacle) = item.obstacle() => Outcome::Stalled { obstacle, reason: reason() },
+        400 => Outcome::Refused { status, reason: reason() },
+        408 | 429 | 500.. => Outcome::Retry { status, reason: reason() },
+        401 | 403 => Outcome::Stalled { obstacle: Obstacle::Unauthorized, reason: reason() },
+        404 => Outcome::Stalled { obstacle: Obstacle::IndexMissing, reason: reason() },
+        _ => Outcome::Stalled { obstacle: Obstacle::Misconfigured, reason: reason() },
     }
 }
 
@@ -182,21 +201,23 @@ pub(super) fn request_error(answer: &Answer) -> WriteError {
         };
     };
     let text = format!("status {}: {}", answer.status, fault.text());
-    match answer.status {
-        _ if fault.is_environment() => WriteError::Unavailable(text),
-        401 | 403 => WriteError::Unauthorized(text),
-        413 => WriteError::TooLarge(text),
-        400 => WriteError::Refused(text),
-        _ => WriteError::Unavailable(text),
+    match (fault.obstacle(), answer.status) {
+        (Some(obstacle), _) => WriteError::Stalled(obstacle, text),
+        (None, 400) => WriteError::Refused(text),
+        (None, 401 | 403) => WriteError::Unauthorized(text),
+        (None, 413) => WriteError::TooLarge(text),
+        (None, 408 | 429 | 500..) => WriteError::Unavailable(text),
+        (None, _) => WriteError::Stalled(Obstacle::Misconfigured, text),
     }
 }
 
 fn not_elasticsearch(answer: &Answer) -> WriteError {
-    WriteError::Unavailable(format!(
-        "status {} and an answer that is not Elasticsearch's; is the URL right? it begins: {}",
-        answer.status,
-        excerpt(&answer.body)
-    ))
+    let begin = excerpt(&answer.body);
+    let text = format!(
+        "status {} and an answer that is not Elasticsearch's; is the URL right? it begins: {begin}",
+        answer.status
+    );
+    WriteError::Stalled(Obstacle::Misconfigured, text)
 }
 
 #[cfg(test)]
@@ -261,25 +282,35 @@ mod tests {
                 "validation_exception",
                 "Validation Failed: 1: this action would add [2] shards, but this cluster currently has [1000]/[1000] maximum normal shards open;",
             ),
-            "Retry",
+            "Stalled { obstacle: ShardLimit",
         );
         check(
             fault(400, "illegal_argument_exception", "Number of documents in the shard cannot exceed [2147483519]"),
-            "Retry",
+            "Stalled { obstacle: ShardLimit",
         );
         check(fault(429, "es_rejected_execution_exception", "rejected execution of coordinating operation"), "Retry");
         check(
             fault(429, "cluster_block_exception", "index [x] blocked by: [TOO_MANY_REQUESTS/12/disk usage]"),
-            "Retry",
+            "Stalled { obstacle: StorageBlocked",
         );
-        check(fault(403, "cluster_block_exception", "index [x] blocked by: [FORBIDDEN/8/index write (api)]"), "Retry");
-        check(fault(403, "security_exception", "action [indices:data/write/bulk[s]] is unauthorized"), "Retry");
+        check(
+            fault(403, "cluster_block_exception", "index [x] blocked by: [FORBIDDEN/8/index write (api)]"),
+            "Stalled { obstacle: StorageBlocked",
+        );
+        check(
+            fault(403, "security_exception", "action [indices:data/write/bulk[s]] is unauthorized"),
+            "Stalled { obstacle: Unauthorized",
+        );
+        check(
+            fault(400, "illegal_argument_exception", "no write index is defined for alias [logs]"),
+            "Stalled { obstacle: Misconfigured",
+        );
         check(
             fault(404, "index_not_found_exception", "no such index [logs] and [action.auto_create_index] is [false]"),
-            "Retry",
+            "Stalled { obstacle: IndexMissing",
         );
         check(fault(503, "unavailable_shards_exception", "primary shard is not active"), "Retry");
-        check(json!({"status": 418}), "Retry");
+        check(json!({"status": 418}), "Stalled { obstacle: Misconfigured");
     }
 
     #[test]
@@ -306,7 +337,8 @@ mod tests {
         assert!(matches!(outcomes(&answer(200, body), 2), Err(WriteError::Unauthorized(_))));
         let blocked = json!({"create": fault(403, "cluster_block_exception", "blocked")});
         let body = json!({"errors": true, "items": [blocked]}).to_string();
-        assert!(matches!(outcomes(&answer(200, body), 1).unwrap()[0], Outcome::Retry { status: 403, .. }));
+        let outcome = outcomes(&answer(200, body), 1).unwrap().remove(0);
+        assert!(matches!(outcome, Outcome::Stalled { obstacle: Obstacle::StorageBlocked, .. }), "{outcome:?}");
     }
 
     #[test]
@@ -318,12 +350,13 @@ mod tests {
         assert!(matches!(own(400), WriteError::Refused(_)));
         assert!(matches!(own(401), WriteError::Unauthorized(_)));
         assert!(matches!(own(403), WriteError::Unauthorized(_)));
-        assert!(matches!(own(404), WriteError::Unavailable(_)));
+        assert!(matches!(own(404), WriteError::Stalled(Obstacle::Misconfigured, _)));
         assert!(matches!(own(413), WriteError::TooLarge(_)));
         assert!(matches!(own(429), WriteError::Unavailable(_)));
         assert!(matches!(own(503), WriteError::Unavailable(_)));
         let blocked = json!({"error": {"type": "cluster_block_exception", "reason": "blocked by: [FORBIDDEN/6/cluster read-only (api)]"}});
-        assert!(matches!(request_error(&answer(403, blocked.to_string())), WriteError::Unavailable(_)));
+        let blocked = request_error(&answer(403, blocked.to_string()));
+        assert!(matches!(blocked, WriteError::Stalled(Obstacle::StorageBlocked, _)), "{blocked}");
     }
 
     #[test]
@@ -331,7 +364,8 @@ mod tests {
         let page = "<html>400 The plain HTTP request was sent to HTTPS port</html>";
         for status in [200, 301, 400, 404, 405] {
             let error = outcomes(&answer(status, page), 1).unwrap_err();
-            assert!(matches!(&error, WriteError::Unavailable(text) if text.contains("is the URL right")), "{error}");
+            let is_said = |text: &str| text.contains("is the URL right");
+            assert!(matches!(&error, WriteError::Stalled(Obstacle::Misconfigured, text) if is_said(text)), "{error}");
         }
         assert!(matches!(outcomes(&answer(413, page), 1), Err(WriteError::TooLarge(_))));
         assert!(matches!(outcomes(&answer(401, page), 1), Err(WriteError::Unauthorized(_))));

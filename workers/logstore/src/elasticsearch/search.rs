@@ -176,7 +176,10 @@ pub(super) fn read(answer: &Answer) -> Result<Found<'_>, SearchError> {
 
 fn unavailable(error: WriteError) -> SearchError {
     SearchError::Unavailable(match error {
-        WriteError::Unavailable(reason) | WriteError::Refused(reason) | WriteError::TooLarge(reason) => reason,
+        WriteError::Unavailable(reason)
+        | WriteError::Refused(reason)
+        | WriteError::TooLarge(reason)
+        | WriteError::Stalled(_, reason) => reason,
         WriteError::Unauthorized(reason) => format!("it refuses our credentials: {reason}"),
     })
 }

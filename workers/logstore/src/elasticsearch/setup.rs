@@ -11,7 +11,7 @@ use tokio::sync::{Mutex, OnceCell};
 use super::dialect::Dialect;
 use super::nodes::{Answer, Body, Nodes};
 use super::{outcome, template};
-use crate::WriteError;
+use crate::{Obstacle, WriteError};
 
 /// A template is looked at again for every new day, since that is when an index is made of it, but not more often than
 /// this: old logs may come in any order of days.
@@ -118,7 +118,8 @@ async fn install(nodes: &Nodes, name: &str, content: &Value, checked: &mut Check
 fn no_refusal(answer: &Answer) -> WriteError {
     match outcome::request_error(answer) {
         WriteError::Refused(reason) | WriteError::TooLarge(reason) => {
-            WriteError::Unavailable(format!("it does not let us prepare its index template: {reason}"))
+            let text = format!("it does not let us prepare its index template: {reason}");
+            WriteError::Stalled(Obstacle::Misconfigured, text)
         }
         other => other,
     }
