@@ -43,7 +43,7 @@ enum Task {
     },
     /// Write anew what is generated and checked in: the custom resource definitions, what the chart renders, the web page
     Generate,
-    /// Start Kafka and Elasticsearch for tests, print how to reach them, stop them on Ctrl-C
+    /// Start Kafka, Elasticsearch and OpenSearch for tests, print how to reach them, stop them on Ctrl-C
     Servers,
     /// A real Kubernetes on this machine, with a node that runs pods
     #[command(subcommand)]

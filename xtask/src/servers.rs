@@ -1,8 +1,9 @@
 //! Real servers for tests: one Kafka, one Elasticsearch, and the same Elasticsearch behind TLS and authentication, on
-//! free ports, with their data in a temporary folder.
+//! free ports, with their data in a temporary folder. Beside them, on request, an OpenSearch.
 
 pub mod elasticsearch;
 pub mod kafka;
+pub mod opensearch;
 mod proxy;
 pub mod running;
 
@@ -25,7 +26,7 @@ pub struct Servers {
     running: Vec<Running>,
     exports: Vec<(&'static str, String)>,
     // Last: the servers must be gone before their files are.
-    _scratch: Scratch,
+    scratch: Scratch,
 }
 
 impl Servers {
@@ -61,7 +62,21 @@ impl Servers {
             ("TAFFRAIL_TEST_ELASTICSEARCH_TLS", format!("https://127.0.0.1:{tls_port}")),
             ("TAFFRAIL_TEST_ELASTICSEARCH_CA", ca.display().to_string()),
         ];
-        Ok(Self { running: running.into(), exports, _scratch: scratch })
+        Ok(Self { running: running.into(), exports, scratch })
+    }
+
+    /// Starts an OpenSearch as well, with its security plugin, on the loopback address.
+    pub fn with_opensearch(mut self, jdk: &Jdk) -> Result<Self> {
+        let begun = Instant::now();
+        opensearch::install(jdk)?;
+        let [port, transport_port] = running::free_ports::<2>()?;
+        let (mut server, ca) = opensearch::start(jdk, &self.scratch, port, transport_port)?;
+        server.await_ready(|| opensearch::is_ready(port, &ca))?;
+        eprintln!("OpenSearch is up after {:.1} s", begun.elapsed().as_secs_f64());
+        self.exports.push(("TAFFRAIL_TEST_OPENSEARCH", format!("https://localhost:{port}")));
+        self.exports.push(("TAFFRAIL_TEST_OPENSEARCH_CA", ca.display().to_string()));
+        self.running.push(server);
+        Ok(self)
     }
 
     /// The variables by which tests find the servers.
@@ -84,11 +99,13 @@ impl Servers {
 
 /// `cargo xtask servers`: prints how to reach the servers, and keeps them until Ctrl-C.
 pub fn foreground(jdk: &Jdk) -> Result<()> {
-    let mut servers = Servers::start(jdk, Ipv4Addr::LOCALHOST)?;
+    let mut servers = Servers::start(jdk, Ipv4Addr::LOCALHOST)?.with_opensearch(jdk)?;
     for (name, value) in servers.exports() {
         println!("export {name}={value}");
     }
-    eprintln!("basic auth of the TLS address: elastic:changeme; API key: id testid, key testkey\nCtrl-C stops them");
+    eprintln!(
+        "basic auth of the TLS address: elastic:changeme; API key: id testid, key testkey; OpenSearch: admin:changeme\nCtrl-C stops them"
+    );
     while process::check_interrupted().is_ok() {
         servers.check()?;
         std::thread::sleep(process::TICK);

@@ -31,7 +31,7 @@ pub enum Step {
     Docs,
     /// The chart, manifests and the Tiltfile, with Helm, kubeconform and Starlark
     Chart,
-    /// Build everything, start Kafka, Elasticsearch and Kubernetes' control plane, and run all tests but the next ones
+    /// Build everything, start Kafka, Elasticsearch, OpenSearch and Kubernetes' control plane, and run all tests but the next ones
     Test,
     /// Build the image, start Kubernetes with a node, Kafka and Elasticsearch beside it, and run the tests of pods
     Node,
@@ -106,8 +106,10 @@ fn run_step(step: Step, arguments: &[String], summary: &mut Summary) -> Result<(
             summary.time("build", || {
                 process::run(place::cargo()?.args(["build", "--workspace", "--all-targets", "--locked"]))
             })?;
-            let mut servers =
-                summary.time("servers", || Servers::start(&tools::install_servers()?, Ipv4Addr::LOCALHOST))?;
+            let mut servers = summary.time("servers", || {
+                let jdk = tools::install_servers()?;
+                Servers::start(&jdk, Ipv4Addr::LOCALHOST)?.with_opensearch(&jdk)
+            })?;
             let mut cluster = summary.time("cluster", || {
                 cluster::install(Form::ControlPlane)?;
                 Cluster::start(Scratch::new()?, Form::ControlPlane)

@@ -6,16 +6,17 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::servers::{elasticsearch, kafka};
+use crate::servers::{elasticsearch, kafka, opensearch};
 use crate::{place, process, versions};
 
 /// A program, the Debian package that has it, and what we need it for.
 const PROGRAMS: &[(&str, &str, &str)] = &[
     ("git", "git", "to see whether generated files changed"),
     ("setpriv", "util-linux", "to end the servers with their starter"),
-    ("mvn", "maven", "to download Kafka and Elasticsearch"),
+    ("mvn", "maven", "to download Kafka, Elasticsearch and OpenSearch"),
     ("nginx", "nginx-light", "to put Elasticsearch behind TLS and authentication"),
     ("openssl", "openssl", "to make certificates for tests"),
+    ("curl", "curl", "to ask OpenSearch whether it is up"),
     ("node", "nodejs", "to check and build the web page"),
     ("npm", "npm", "to check and build the web page"),
 ];
@@ -47,13 +48,14 @@ pub fn install() -> Result<()> {
     eprintln!("JDK {} at {}", jdk.version, jdk.home.display());
     kafka::install(&jdk)?;
     elasticsearch::install(&jdk)?;
+    opensearch::install(&jdk)?;
     cargo_deny()?;
     Ok(())
 }
 
 /// What [`crate::servers::Servers`] needs, and nothing else.
 pub fn install_servers() -> Result<Jdk> {
-    programs(&PROGRAMS[1..5])?;
+    programs(&PROGRAMS[1..6])?;
     let jdk = Jdk::find()?;
     kafka::install(&jdk)?;
     elasticsearch::install(&jdk)?;

@@ -1,5 +1,5 @@
-//! nginx in front of Elasticsearch: TLS by a certificate authority of its own, basic authentication and an API key, with
-//! Elasticsearch's answer to those who have neither.
+//! nginx in front of Elasticsearch: TLS by a certificate authority of its own, basic authentication, an API key and a
+//! client's certificate, with Elasticsearch's answer to those who have none of them.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -32,7 +32,8 @@ pub fn start(scratch: &Scratch, port: u16, upstream: SocketAddr) -> Result<(Runn
     Ok((Running::start("nginx", scratch, &mut command)?, ca))
 }
 
-fn make_certificates(dir: &Path) -> Result<PathBuf> {
+/// Makes an authority, a server's certificate signed by it, and a client's.
+pub(super) fn make_certificates(dir: &Path) -> Result<PathBuf> {
     let openssl =
         |args: &str| process::output(Command::new("openssl").current_dir(dir).args(args.split(' '))).map(drop);
     let key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
@@ -42,6 +43,11 @@ fn make_certificates(dir: &Path) -> Result<PathBuf> {
         .context("could not write server.ext")?;
     openssl(&format!(
         "x509 -req -days {DAYS} -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -extfile server.ext -out server.pem"
+    ))?;
+    openssl(&format!("req {key} -subj /CN=taffrail -keyout client.key -out client.csr"))?;
+    fs::write(dir.join("client.ext"), "extendedKeyUsage=clientAuth\n").context("could not write client.ext")?;
+    openssl(&format!(
+        "x509 -req -days {DAYS} -in client.csr -CA ca.pem -CAkey ca.key -CAcreateserial -extfile client.ext -out client.pem"
     ))?;
     Ok(dir.join("ca.pem"))
 }

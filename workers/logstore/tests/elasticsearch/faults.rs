@@ -6,7 +6,7 @@ use reqwest::Url;
 use serde_json::json;
 use taffrail_logstore::elasticsearch::{ElasticsearchOptions, ElasticsearchStore};
 use taffrail_logstore::q::Query;
-use taffrail_logstore::{LogStore, Outcome, SearchError, SearchRequest, TimeSpan, WriteError};
+use taffrail_logstore::{LogStore, Obstacle, Outcome, SearchError, SearchRequest, TimeSpan, WriteError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -117,7 +117,11 @@ async fn requests_that_fail_as_a_whole_say_why() {
     assert!(matches!(refused, Err(WriteError::Refused(_))), "{refused:?}");
     for (status, page) in [(200, "<html>sign in</html>"), (400, "<html>bad request</html>"), (404, ""), (405, "no")] {
         let other = write(Bulk::Status(status, page.to_owned())).await;
-        assert!(matches!(&other, Err(WriteError::Unavailable(text)) if text.contains("URL")), "{status}: {other:?}");
+        let is_said = |text: &str| text.contains("URL");
+        assert!(
+            matches!(&other, Err(WriteError::Stalled(Obstacle::Misconfigured, text)) if is_said(text)),
+            "{status}: {other:?}"
+        );
     }
 }
 

@@ -24,22 +24,6 @@ async fn three_days_go_to_three_indices_and_sources_stay_as_they_are() {
 }
 
 #[tokio::test]
-async fn blocked_and_closed_indices_are_told_apart() {
-    let scratch = Scratch::new("blocked");
-    scratch.write(&[("a", NOON, json!({})), ("b", NOON + DAY, json!({}))]).await;
-    scratch.send("PUT", "-2024.08.16/_settings", json!({"index.blocks.write": true})).await;
-    scratch.send("POST", "-2024.08.17/_close", Value::Null).await;
-    let outcomes =
-        scratch.store.write(&[plain("c", NOON), plain("d", NOON + DAY), plain("e", NOON + 2 * DAY)].into()).await;
-    let outcomes = outcomes.unwrap();
-    assert!(matches!(&outcomes[0], Outcome::Retry { reason, .. } if reason.contains("block")), "{outcomes:?}");
-    assert!(matches!(&outcomes[1], Outcome::Refused { reason, .. } if reason.contains("closed")), "{outcomes:?}");
-    assert_eq!(outcomes[2], Outcome::Indexed);
-    scratch.send("PUT", "-2024.08.16/_settings", json!({"index.blocks.write": false})).await;
-    assert_eq!(scratch.store.write(&[plain("c", NOON)].into()).await.unwrap(), [Outcome::Indexed]);
-}
-
-#[tokio::test]
 async fn the_index_template_is_installed_kept_and_mended() {
     let scratch = Scratch::new("template");
     let path = format!("_index_template/taffrail-{}", scratch.index);

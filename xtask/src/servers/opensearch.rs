@@ -1,0 +1,142 @@
+//! An OpenSearch node from its published jars, with its security plugin, and a small launcher of our own. It has little
+//! room, users with few rights, and TLS: what is hard to make an Elasticsearch without its licensed parts do.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use super::proxy::make_certificates;
+use super::running::Running;
+use crate::place::{self, Scratch};
+use crate::tools::Jdk;
+use crate::{process, versions};
+
+const POM: &str = include_str!("resources/OpenSearchPom.xml");
+const NODE: &str = include_str!("resources/OpenSearchNode.java");
+const SETTINGS: &str = include_str!("resources/opensearch.yml");
+const LOGGING: &str = include_str!("resources/log4j2.properties");
+const USERS: &str = include_str!("resources/opensearch-users.yml");
+const ROLES: &str = include_str!("resources/opensearch-roles.yml");
+const MAPPING: &str = include_str!("resources/opensearch-mapping.yml");
+/// The plugin's own settings, of which we take all but users, roles and who has them.
+const SECURITY: &str = "plugins/opensearch-security";
+
+fn home() -> Result<PathBuf> {
+    Ok(place::cache()?.join("servers").join(format!("opensearch-{}", versions::OPENSEARCH)))
+}
+
+/// Downloads the node's jars and its plugin, and compiles the launcher, once.
+pub fn install(jdk: &Jdk) -> Result<()> {
+    let pom = POM.replace("@VERSION@", versions::OPENSEARCH);
+    let recipe = [&pom, NODE].concat();
+    place::install_once(&home()?, &recipe, |home| {
+        jdk.copy_jars(home, &pom)?;
+        module(
+            home,
+            "transport-netty4",
+            "org.opensearch.transport.Netty4ModulePlugin",
+            &["netty-", "transport-netty4-client-"],
+        )?;
+        let analysis = "org.opensearch.analysis.common.CommonAnalysisModulePlugin";
+        module(home, "analysis-common", analysis, &["analysis-common-"])?;
+        security_plugin(jdk, home)?;
+        let source = write(home, "OpenSearchNode.java", NODE)?;
+        let mut javac = Command::new(jdk.program("javac"));
+        javac.args(["--release", &versions::JDK.to_string(), "-nowarn", "-proc:none", "-cp"]).arg(home.join("lib/*"));
+        process::output(javac.arg("-d").arg(home.join("classes")).arg(source)).map(drop)
+    })
+}
+
+/// The HTTP layer and text analysis are modules: each a folder of its own, loaded by a class loader of its own.
+fn module(home: &Path, name: &str, class: &str, jars: &[&str]) -> Result<()> {
+    let module = make_dir(&home.join("modules").join(name))?;
+    move_jars(home, jars, &module)?;
+    let version = versions::OPENSEARCH;
+    let descriptor = format!(
+        "description={name}\nversion={version}\nname={name}\njava.version={}\nopensearch.version={version}\n\
+         classname={class}\n",
+        versions::JDK
+    );
+    write(&module, "plugin-descriptor.properties", &descriptor).map(drop)
+}
+
+fn security_plugin(jdk: &Jdk, home: &Path) -> Result<()> {
+    let plugin = make_dir(&home.join(SECURITY))?;
+    let archive = home.join(format!("lib/opensearch-security-{}.0.zip", versions::OPENSEARCH));
+    let mut extract = Command::new(jdk.program("jar"));
+    process::output(extract.current_dir(&plugin).arg("--extract").arg("--file").arg(&archive))?;
+    fs::remove_file(&archive).with_context(|| format!("could not remove {}", archive.display()))?;
+    move_jars(home, &["commons-collections4-"], &plugin)?;
+    // It extends, if they are there, plugins that are not.
+    let descriptor = plugin.join("plugin-descriptor.properties");
+    let text = fs::read_to_string(&descriptor).context("could not read the security plugin's description")?;
+    let kept = text.lines().filter(|line| !line.starts_with("extended.plugins"));
+    let text: String = kept.map(|line| format!("{line}\n")).collect();
+    write(&plugin, "plugin-descriptor.properties", &text).map(drop)
+}
+
+fn move_jars(home: &Path, prefixes: &[&str], to: &Path) -> Result<()> {
+    for entry in fs::read_dir(home.join("lib")).context("could not list the jars")? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if prefixes.iter().any(|prefix| name.to_string_lossy().starts_with(prefix)) {
+            fs::rename(entry.path(), to.join(&name))
+                .with_context(|| format!("could not move {}", entry.path().display()))?;
+        }
+    }
+    Ok(())
+}
+
+/// Starts the node; [`is_ready`] tells when it answers. With it comes the certificate of the authority that its clients
+/// must trust.
+pub fn start(jdk: &Jdk, scratch: &Scratch, port: u16, transport_port: u16) -> Result<(Running, PathBuf)> {
+    let home = home()?;
+    let config = scratch.dir("opensearch-config")?;
+    let ca = make_certificates(&config)?;
+    let settings = SETTINGS
+        .replace("@PORT@", &port.to_string())
+        .replace("@TRANSPORT_PORT@", &transport_port.to_string())
+        .replace("@DATA@", &scratch.dir("opensearch")?.display().to_string())
+        .replace("@LOGS@", &scratch.dir("opensearch-logs")?.display().to_string());
+    write(&config, "opensearch.yml", &settings)?;
+    write(&config, "log4j2.properties", LOGGING)?;
+    let security = scratch.dir("opensearch-config/opensearch-security")?;
+    let templates = home.join(SECURITY).join("config");
+    for entry in fs::read_dir(&templates).with_context(|| format!("could not list {}", templates.display()))? {
+        let entry = entry?;
+        fs::copy(entry.path(), security.join(entry.file_name()))
+            .with_context(|| format!("could not copy {}", entry.path().display()))?;
+    }
+    for (name, text) in [("internal_users.yml", USERS), ("roles.yml", ROLES), ("roles_mapping.yml", MAPPING)] {
+        write(&security, name, text)?;
+    }
+    let temp = scratch.dir("opensearch-tmp")?;
+    let mut java = process::tied(jdk.program("java"));
+    java.args(["-Xms512m", "-Xmx512m", "-XX:-UsePerfData", "--enable-native-access=ALL-UNNAMED"]);
+    java.arg(format!("-Djava.io.tmpdir={}", temp.display()));
+    java.arg(format!("-Dopensearch.path.home={}", home.display()));
+    java.arg(format!("-Dopensearch.path.conf={}", config.display()));
+    let class_path = format!("{}:{}", home.join("classes").display(), home.join("lib/*").display());
+    java.arg("-cp").arg(class_path).arg("OpenSearchNode").arg(home).arg(config);
+    Ok((Running::start("opensearch", scratch, &mut java)?, ca))
+}
+
+/// Whether the node answers a user: its security is the last thing that comes up.
+pub fn is_ready(port: u16, ca: &Path) -> bool {
+    let mut curl = Command::new("curl");
+    curl.args(["--silent", "--fail", "--max-time", "2", "--user", "admin:changeme", "--cacert"]).arg(ca);
+    process::output(curl.arg(format!("https://localhost:{port}/"))).is_ok()
+}
+
+fn make_dir(dir: &Path) -> Result<PathBuf> {
+    fs::create_dir_all(dir).with_context(|| format!("could not create {}", dir.display()))?;
+    Ok(dir.to_path_buf())
+}
+
+fn write(dir: &Path, name: &str, text: &str) -> Result<PathBuf> {
+    let file = dir.join(name);
+    fs::write(&file, text).with_context(|| format!("could not write {}", file.display()))?;
+    Ok(file)
+}
