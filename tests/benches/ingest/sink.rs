@@ -202,8 +202,9 @@ impl Sink {
                 }
                 let counts = counts.clone();
                 std::thread::spawn(move || {
-                    // Contenders end by being killed, which breaks their connections.
-                    if let Err(error) = Connection::new(stream).and_then(|mut connection| connection.serve(&counts)) {
+                    let served = Connection::new(stream).and_then(|mut connection| connection.serve(&counts));
+                    // Once everything is there contenders are killed, which breaks their connections.
+                    if let (Err(error), None) = (served, counts.complete()) {
                         eprintln!("the sink closed a connection: {error:#}");
                     }
                 });
