@@ -1,11 +1,12 @@
 //! Who we are, and whom we trust.
 
 use reqwest::Url;
+use serde_json::json;
 use taffrail_logstore::elasticsearch::{Auth, ElasticsearchOptions, ElasticsearchStore, OptionsError};
 use taffrail_logstore::q::Query;
-use taffrail_logstore::{LogStore, Outcome, SearchError, SearchRequest, TimeSpan, WriteError};
+use taffrail_logstore::{LogStore, Obstacle, Outcome, SearchError, SearchRequest, TimeSpan, WriteError};
 
-use crate::conformance::support::{NOON, plain};
+use crate::conformance::support::{NOON, plain, record};
 use crate::support::{Scratch, variable};
 
 fn secured(scratch: &Scratch, auth: Auth) -> ElasticsearchOptions {
@@ -68,4 +69,30 @@ fn a_broken_authority_is_refused_at_once() {
         let error = ElasticsearchStore::new(options).err().unwrap();
         assert!(matches!(error, OptionsError::Ca(_)), "{pem:?}: {error}");
     }
+}
+
+/// A store behind the proxy at a path of it.
+fn at_path(scratch: &Scratch, path: &str) -> ElasticsearchStore {
+    let options = secured(scratch, basic("changeme"));
+    let url = options.urls[0].join(path).unwrap();
+    ElasticsearchStore::new(ElasticsearchOptions { urls: vec![url], ..options }).unwrap()
+}
+
+#[tokio::test]
+async fn a_proxy_that_takes_little_asks_for_smaller_writes() {
+    let scratch = Scratch::new("narrow");
+    let store = at_path(&scratch, "narrow/");
+    let large = |id: &str| record(id, NOON, json!({"message": "x".repeat(10 << 10)}));
+    let error = store.write(&[large("a"), large("b")].into()).await.unwrap_err();
+    assert!(matches!(&error, WriteError::TooLarge(text) if text.contains("413")), "{error}");
+    for id in ["a", "b"] {
+        assert_eq!(store.write(&[large(id)].into()).await.unwrap(), [Outcome::Indexed]);
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_path_is_a_matter_of_configuration() {
+    let scratch = Scratch::new("path");
+    let error = at_path(&scratch, "nowhere/").write(&[plain("a", NOON)].into()).await.unwrap_err();
+    assert!(matches!(error, WriteError::Stalled(Obstacle::Misconfigured, _)), "{error}");
 }

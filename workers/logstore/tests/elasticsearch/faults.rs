@@ -160,3 +160,59 @@ async fn the_next_node_stands_in_for_one_that_is_down() {
     scratch.settle().await;
     assert_eq!(scratch.find("*").await, ["d", "c", "b", "a"]);
 }
+
+/// A way to the real server that can be cut: it takes connections on a port of its own.
+struct Way {
+    url: Url,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Way {
+    async fn open(port: u16) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
+        let url = Url::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
+        let task = tokio::spawn(async move {
+            let mut connections = tokio::task::JoinSet::new();
+            while let Ok((mut near, _)) = listener.accept().await {
+                connections.spawn(async move {
+                    let server = address();
+                    let mut far =
+                        TcpStream::connect((server.host_str().unwrap(), server.port().unwrap())).await.unwrap();
+                    // An end of either side is the end of both.
+                    let _ = tokio::io::copy_bidirectional(&mut near, &mut far).await;
+                });
+            }
+        });
+        Self { url, task }
+    }
+
+    /// Cuts all connections in the midst of whatever they carry.
+    async fn cut(self) -> u16 {
+        self.task.abort();
+        let _ = self.task.await;
+        self.url.port().unwrap()
+    }
+}
+
+#[tokio::test]
+async fn a_node_may_go_and_come_back_while_logs_are_written() {
+    let scratch = Scratch::new("nodes");
+    let (first, second) = (Way::open(0).await, Way::open(0).await);
+    let urls = vec![first.url.clone(), second.url.clone()];
+    let store = ElasticsearchStore::new(ElasticsearchOptions::new(urls, &scratch.index)).unwrap();
+    let write = async |from: u32| {
+        for id in from..from + 20 {
+            let outcomes = store.write(&[plain(&format!("l{id}"), NOON)].into()).await.unwrap();
+            assert!(matches!(outcomes[..], [Outcome::Indexed | Outcome::Duplicate]), "{outcomes:?}");
+        }
+    };
+    write(0).await;
+    let port = first.cut().await;
+    write(20).await;
+    let first = Way::open(port).await;
+    second.cut().await;
+    write(40).await;
+    drop(first);
+    scratch.settle().await;
+    assert_eq!(scratch.find("*").await.len(), 60);
+}

@@ -90,3 +90,17 @@ async fn the_originals_of_dead_letters_are_not_indexed() {
     assert_eq!(properties["pipeline"]["type"], "keyword");
     assert!(properties.get("original").is_none(), "{properties}");
 }
+
+#[tokio::test]
+async fn a_component_template_of_one_s_own_adds_to_ours() {
+    let scratch = Scratch::new("custom");
+    let component = format!("_component_template/taffrail-{}@custom", scratch.index);
+    let settings = json!({"template": {"settings": {"number_of_shards": 2}}});
+    assert_eq!(request("PUT", &component, settings).await.0, 200);
+    scratch.write(&[("a", NOON, json!({}))]).await;
+    let index = format!("{}-2024.08.16", scratch.index);
+    let settings = scratch.send("GET", "-2024.08.16/_settings", Value::Null).await;
+    assert_eq!(settings[&index]["settings"]["index"]["number_of_shards"], "2", "{settings}");
+    assert_eq!(request("DELETE", &format!("_index_template/taffrail-{}", scratch.index), Value::Null).await.0, 200);
+    assert_eq!(request("DELETE", &component, Value::Null).await.0, 200);
+}
