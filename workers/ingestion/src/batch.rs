@@ -83,7 +83,7 @@ impl Batch {
     }
 
     /// Closes the batch: from now on its ranges are fixed. Gives the metrics to push, in order of offset per lane.
-    pub(crate) fn cut(&mut self) -> Vec<DeltaBatch> {
+    pub(crate) fn cut(&mut self, mut deriver: Option<&mut Deriver>) -> Vec<DeltaBatch> {
         let mut batches = Vec::new();
         for part in &mut self.parts {
             part.first = part.lane.cut(part.next);
@@ -96,7 +96,8 @@ impl Batch {
                 _ => None,
             };
             if origin.is_some() || !deltas.is_empty() {
-                batches.push(DeltaBatch { origin, deltas });
+                let batch = deriver.as_mut().map(|deriver| deriver.batch(deltas)).unwrap_or_default();
+                batches.push(DeltaBatch { origin, ..batch });
             }
         }
         batches

@@ -1,20 +1,13 @@
 //! What metrics derived from logs look like on their way to the metrics store.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-
 use async_trait::async_trait;
-pub use taffrail_runtime::deltas::{Kind as DeltaKind, Origin};
+pub use taffrail_runtime::deltas::{Kind as DeltaKind, Origin, Series};
 
 /// One change of one series.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Delta {
-    /// The metric's name.
-    pub metric: Arc<str>,
-    /// Its type.
-    pub kind: DeltaKind,
-    /// The series' labels. Deltas of one series share them.
-    pub labels: Arc<BTreeMap<String, String>>,
+    /// Which series, by its place in [`DeltaBatch::series`].
+    pub series: u32,
     /// When it happened, milliseconds since 1970: the log's own timestamp.
     pub timestamp: i64,
     /// The increment, value or observation.
@@ -29,6 +22,8 @@ pub struct DeltaBatch {
     /// Where they come from, so that a replay is told from news; none where the source can't replay. Batches of one
     /// origin come in order of offset. The batch may be empty: then nothing is to count in this range.
     pub origin: Option<Origin>,
+    /// The series that change.
+    pub series: Vec<Series>,
     /// The changes, in order of offset.
     pub deltas: Vec<Delta>,
 }
@@ -64,7 +59,7 @@ pub trait MetricsSink: Send + Sync {
     ///
     /// # Errors
     /// When the batch is not counted.
-    async fn push(&self, batch: DeltaBatch) -> Result<(), PushError>;
+    async fn push(&self, batch: &DeltaBatch) -> Result<(), PushError>;
 
     /// Up to which offset of a source (exclusively) deltas have been counted; none for a source never seen.
     ///

@@ -1,13 +1,14 @@
 //! Metrics derived from logs.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use rustc_hash::FxHashMap;
 use taffrail_crds::{DerivedMetric, MatchExpression, MatchOperator, MetricType};
 use taffrail_logstore::Level;
 
 use crate::decode::canonical::{Key, Picked, Scalar, Wanted};
-use crate::{Delta, DeltaKind};
+use crate::{Delta, DeltaBatch, DeltaKind, Series};
 
 /// What labels of the series say that takes what is beyond `maxSeries`.
 const OVERFLOW: &str = "__overflow__";
@@ -15,11 +16,13 @@ const OVERFLOW: &str = "__overflow__";
 /// Longer label values are cut off, so that one odd log does not cost the metrics store much.
 const MAX_LABEL_BYTES: usize = 1_024;
 
-type Labels = Arc<BTreeMap<String, String>>;
-
 /// The derived metrics of one pipeline.
 pub(crate) struct Deriver {
     metrics: Vec<Metric>,
+    /// All series that there have been. Deltas name them by their place here until they are made a batch.
+    series: Vec<Series>,
+    /// For each of them its place in the batch that is made; none of them has one in between.
+    places: Vec<Option<u32>>,
     /// Matching logs whose value was missing, no number, or negative in a counter.
     pub(crate) without_value: u64,
     /// Deltas that went into a series of overflow.
@@ -33,10 +36,13 @@ struct Metric {
     /// Index of what was picked.
     value: Option<usize>,
     labels: Vec<(String, usize)>,
-    /// By the values of the labels, each behind its length.
-    series: HashMap<String, Labels>,
+    /// Places of series by the values of their labels, each behind its length.
+    known: FxHashMap<Box<[u8]>, u32>,
+    /// Of labels that are looked up.
+    key: Vec<u8>,
     max_series: usize,
-    overflow: Labels,
+    /// The place of the series that takes what is beyond, once there is something.
+    overflow: Option<u32>,
 }
 
 struct Test {
@@ -78,7 +84,7 @@ impl Deriver {
     /// to `wanted`.
     pub(crate) fn new(specs: &[DerivedMetric], wanted: &mut Wanted) -> Result<Self, String> {
         let metrics = specs.iter().map(|spec| Metric::new(spec, wanted)).collect::<Result<_, _>>()?;
-        Ok(Self { metrics, without_value: 0, overflowed: 0 })
+        Ok(Self { metrics, series: Vec::new(), places: Vec::new(), without_value: 0, overflowed: 0 })
     }
 
     /// Adds what one log, of the record at an offset, means for the metrics.
@@ -95,13 +101,29 @@ impl Deriver {
                 self.without_value += 1;
                 continue;
             };
-            let labels = metric.labels(picked);
-            if Arc::ptr_eq(&labels, &metric.overflow) {
+            let series = metric.series(picked, &mut self.series);
+            if metric.overflow == Some(series) {
                 self.overflowed += 1;
             }
-            let (metric, kind) = (metric.name.clone(), metric.kind);
-            deltas.push(Delta { metric, kind, labels, timestamp: millis, value, offset });
+            deltas.push(Delta { series, timestamp: millis, value, offset });
         }
+    }
+
+    /// Deltas that [`Self::derive`] made, with the series that they are of.
+    pub(crate) fn batch(&mut self, mut deltas: Vec<Delta>) -> DeltaBatch {
+        self.places.resize(self.series.len(), None);
+        let mut used = Vec::new();
+        for delta in &mut deltas {
+            let known = delta.series as usize;
+            delta.series = *self.places[known].get_or_insert_with(|| {
+                used.push(known);
+                // A batch has far fewer records than that.
+                u32::try_from(used.len() - 1).unwrap_or(u32::MAX)
+            });
+        }
+        used.iter().for_each(|known| self.places[*known] = None);
+        let series = used.iter().map(|known| self.series[*known].clone()).collect();
+        DeltaBatch { origin: None, series, deltas }
     }
 }
 
@@ -132,7 +154,6 @@ impl Metric {
         for (label, key) in &spec.labels {
             labels.push((label.clone(), slot(key)?));
         }
-        let overflow = labels.iter().map(|(label, _)| (label.clone(), OVERFLOW.to_owned())).collect();
         Ok(Self {
             name: spec.name.as_str().into(),
             kind: match spec.kind {
@@ -143,32 +164,39 @@ impl Metric {
             tests,
             value,
             labels,
-            series: HashMap::new(),
+            known: FxHashMap::default(),
+            key: Vec::new(),
             max_series: usize::try_from(spec.max_series).unwrap_or(usize::MAX),
-            overflow: Arc::new(overflow),
+            overflow: None,
         })
     }
 
-    fn labels(&mut self, picked: Picked<'_>) -> Labels {
-        let values = self.labels.iter().map(|(_, index)| picked.get(*index));
-        let mut key = String::new();
-        for value in values.clone() {
+    /// The place of the series that a log belongs to.
+    fn series(&mut self, picked: Picked<'_>, all: &mut Vec<Series>) -> u32 {
+        self.key.clear();
+        for (_, index) in &self.labels {
+            let value = picked.get(*index);
             let value = value.as_ref().map(Scalar::text).unwrap_or_default();
             let value = shortened(&value);
-            key.push_str(&value.len().to_string());
-            key.push(':');
-            key.push_str(value);
+            self.key.extend_from_slice(&value.len().to_ne_bytes());
+            self.key.extend_from_slice(value.as_bytes());
         }
-        if let Some(labels) = self.series.get(&key) {
-            return labels.clone();
+        if let Some(place) = self.known.get(self.key.as_slice()) {
+            return *place;
         }
-        if self.series.len() >= self.max_series {
-            return self.overflow.clone();
+        let mut add = |labels: BTreeMap<String, String>| {
+            all.push(Series { metric: self.name.clone(), kind: self.kind, labels: Arc::new(labels) });
+            // Metrics have a million series at most.
+            u32::try_from(all.len() - 1).unwrap_or(u32::MAX)
+        };
+        if self.known.len() >= self.max_series {
+            let labels = self.labels.iter().map(|(label, _)| (label.clone(), OVERFLOW.to_owned()));
+            return *self.overflow.get_or_insert_with(|| add(labels.collect()));
         }
-        let names = self.labels.iter().map(|(name, _)| name.clone());
-        let labels: Labels = Arc::new(names.zip(values.map(|value| text(value.as_ref()))).collect());
-        self.series.insert(key, labels.clone());
-        labels
+        let value = |index: usize| text(picked.get(index).as_ref());
+        let place = add(self.labels.iter().map(|(name, index)| (name.clone(), value(*index))).collect());
+        self.known.insert(self.key.as_slice().into(), place);
+        place
     }
 }
 

@@ -161,13 +161,13 @@ impl Engine {
     }
 
     async fn send(
-        &self,
+        &mut self,
         mut batch: Batch,
         jobs: &mpsc::Sender<Job>,
         permit: OwnedSemaphorePermit,
         sending: &mut JoinSet<()>,
     ) {
-        let deltas = batch.cut();
+        let deltas = batch.cut(self.batcher.deriver.as_mut());
         let pushed = if deltas.is_empty() {
             None
         } else {

@@ -28,7 +28,7 @@ mod testing;
 mod transform;
 
 pub use config::{PipelineConfig, Report, SecretError, Secrets, StartError};
-pub use deltas::{Delta, DeltaBatch, DeltaKind, MetricsSink, Origin, PushError};
+pub use deltas::{Delta, DeltaBatch, DeltaKind, MetricsSink, Origin, PushError, Series};
 pub use pipeline::{Pipeline, PipelineHandle};
 pub use remote::RemoteMetrics;
 pub use sink::elasticsearch_options;

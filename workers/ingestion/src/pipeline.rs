@@ -95,7 +95,7 @@ struct NoMetrics;
 
 #[async_trait]
 impl MetricsSink for NoMetrics {
-    async fn push(&self, _: DeltaBatch) -> Result<(), PushError> {
+    async fn push(&self, _: &DeltaBatch) -> Result<(), PushError> {
         Ok(())
     }
 

@@ -30,7 +30,7 @@ pub(crate) async fn push_all(mut jobs: mpsc::Receiver<Job>, metrics: Arc<dyn Met
 async fn push(mut batch: DeltaBatch, metrics: &dyn MetricsSink, health: &Health) {
     let mut pause = Pause::new();
     loop {
-        match metrics.push(batch.clone()).await {
+        match metrics.push(&batch).await {
             Ok(()) => return health.recover(Part::Metrics),
             Err(PushError::Overlap(counted)) => {
                 batch.skip_to(counted);
@@ -83,23 +83,16 @@ mod tests {
 
     use super::*;
     use crate::testing::MemoryMetrics;
-    use crate::{Delta, DeltaKind, Origin};
+    use crate::{Delta, DeltaKind, Origin, Series};
 
     #[tokio::test]
     async fn what_another_worker_has_counted_is_left_out() {
         let metrics = Arc::new(MemoryMetrics::default());
+        let series = Series { metric: "errors".into(), kind: DeltaKind::Counter, labels: Arc::default() };
         let batch = |range: std::ops::Range<u64>| DeltaBatch {
             origin: Some(Origin { source: "a".to_owned(), first: range.start, next: range.end }),
-            deltas: range
-                .map(|offset| Delta {
-                    metric: "errors".into(),
-                    kind: DeltaKind::Counter,
-                    labels: Arc::default(),
-                    timestamp: 0,
-                    value: 1.0,
-                    offset,
-                })
-                .collect(),
+            series: vec![series.clone()],
+            deltas: range.map(|offset| Delta { series: 0, timestamp: 0, value: 1.0, offset }).collect(),
         };
         let health = Health::new("default/shop".to_owned());
         for range in [0..10, 4..16, 2..12, 16..20] {

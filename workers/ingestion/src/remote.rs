@@ -1,12 +1,10 @@
 //! The metrics worker, asked over the network.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use reqwest::{Client, RequestBuilder, StatusCode, Url};
-use taffrail_runtime::deltas::{Counted, Message, PATH, Series};
+use taffrail_runtime::deltas::{Changes, Counted, Message, PATH};
 
 use crate::{DeltaBatch, MetricsSink, PushError};
 
@@ -56,7 +54,7 @@ impl RemoteMetrics {
 
 #[async_trait]
 impl MetricsSink for RemoteMetrics {
-    async fn push(&self, batch: DeltaBatch) -> Result<(), PushError> {
+    async fn push(&self, batch: &DeltaBatch) -> Result<(), PushError> {
         self.ask(self.client.post(self.address.clone()).json(&message(batch))).await.map(drop)
     }
 
@@ -67,49 +65,41 @@ impl MetricsSink for RemoteMetrics {
     }
 }
 
-fn message(batch: DeltaBatch) -> Message {
-    let mut series: Vec<Series> = Vec::new();
-    // Deltas of one series share their labels: the address tells them apart, and is cheaper to look up.
-    let mut places: HashMap<(*const u8, *const BTreeMap<String, String>), u32> = HashMap::new();
-    let mut samples = Vec::with_capacity(batch.deltas.len());
+fn message(batch: &DeltaBatch) -> Message {
+    let mut series: Vec<(Changes, i64)> = batch.series.iter().map(|series| (Changes::new(series.clone()), 0)).collect();
     for delta in &batch.deltas {
-        let key = (delta.metric.as_ptr(), Arc::as_ptr(&delta.labels));
-        let place = *places.entry(key).or_insert_with(|| {
-            series.push(Series { metric: delta.metric.clone(), kind: delta.kind, labels: delta.labels.clone() });
-            // A batch has far fewer records than that.
-            u32::try_from(series.len() - 1).unwrap_or(u32::MAX)
-        });
-        samples.push((place, delta.timestamp, delta.value));
+        let (changes, last) = &mut series[delta.series as usize];
+        changes.push(last, delta.timestamp, delta.value);
     }
-    Message { origin: batch.origin, series, samples }
+    Message { origin: batch.origin.clone(), series: series.into_iter().map(|(changes, _)| changes).collect() }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
     use super::*;
-    use crate::{Delta, DeltaKind};
+    use crate::{Delta, DeltaKind, Series};
 
     #[test]
     fn deltas_of_one_series_name_it_once() {
-        let metric: Arc<str> = "errors".into();
-        let labels = |service: &str| Arc::new(BTreeMap::from([("service".to_owned(), service.to_owned())]));
-        let (api, web) = (labels("api"), labels("web"));
-        let delta = |labels: &Arc<BTreeMap<String, String>>, timestamp, value| Delta {
-            metric: metric.clone(),
+        let series = |service: &str| Series {
+            metric: "errors".into(),
             kind: DeltaKind::Counter,
-            labels: labels.clone(),
-            timestamp,
-            value,
-            offset: 3,
+            labels: Arc::new(BTreeMap::from([("service".to_owned(), service.to_owned())])),
         };
-        let origin = Some(crate::Origin { source: "s".into(), first: 3, next: 6 });
-        let batch = DeltaBatch { origin, deltas: vec![delta(&api, 1, 1.0), delta(&web, 2, 1.0), delta(&api, 3, 2.5)] };
-        let text = serde_json::to_string(&message(batch)).expect("JSON");
+        let delta = |series, timestamp, value| Delta { series, timestamp, value, offset: 3 };
+        let batch = DeltaBatch {
+            origin: Some(crate::Origin { source: "s".into(), first: 3, next: 6 }),
+            series: vec![series("api"), series("web")],
+            deltas: vec![delta(0, 100, 1.0), delta(1, 200, 1.0), delta(0, 103, 2.5)],
+        };
+        let text = serde_json::to_string(&message(&batch)).expect("JSON");
         let expected = concat!(
-            r#"{"origin":{"source":"s","first":3,"next":6},"#,
-            r#""series":[{"metric":"errors","kind":"counter","labels":{"service":"api"}},"#,
-            r#"{"metric":"errors","kind":"counter","labels":{"service":"web"}}],"#,
-            r#""samples":[[0,1,1.0],[1,2,1.0],[0,3,2.5]]}"#,
+            r#"{"origin":{"source":"s","first":3,"next":6},"series":["#,
+            r#"{"metric":"errors","kind":"counter","labels":{"service":"api"},"times":[100,3],"values":[1.0,2.5]},"#,
+            r#"{"metric":"errors","kind":"counter","labels":{"service":"web"},"times":[200]}]}"#,
         );
         assert_eq!(text, expected);
     }

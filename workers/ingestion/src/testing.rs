@@ -17,7 +17,7 @@ use taffrail_logstore::{
     TimeSpan, WriteError,
 };
 
-use crate::{DeltaBatch, IngestionMetrics, MetricsSink, PipelineConfig, PushError};
+use crate::{Delta, DeltaBatch, IngestionMetrics, MetricsSink, PipelineConfig, PushError};
 
 /// What a store does with a write before it takes it.
 pub(crate) type Fault = Box<dyn Fn(&Records) -> Option<Result<Vec<Outcome>, WriteError>> + Send + Sync>;
@@ -135,14 +135,17 @@ impl MemoryMetrics {
     /// The sum of all values of a metric.
     pub(crate) fn sum(&self, metric: &str) -> f64 {
         let batches = self.batches.lock();
-        let deltas = batches.iter().flat_map(|batch| &batch.deltas).filter(|delta| &*delta.metric == metric);
-        deltas.map(|delta| delta.value).sum()
+        let of = |batch: &DeltaBatch| -> f64 {
+            let is_it = |delta: &&Delta| &*batch.series[delta.series as usize].metric == metric;
+            batch.deltas.iter().filter(is_it).map(|delta| delta.value).sum()
+        };
+        batches.iter().map(of).sum()
     }
 }
 
 #[async_trait]
 impl MetricsSink for MemoryMetrics {
-    async fn push(&self, batch: DeltaBatch) -> Result<(), PushError> {
+    async fn push(&self, batch: &DeltaBatch) -> Result<(), PushError> {
         if let Some(fault) = self.faults.lock().pop_front() {
             return Err(fault);
         }
@@ -154,7 +157,7 @@ impl MetricsSink for MemoryMetrics {
             }
             *before = origin.next;
         }
-        self.batches.lock().push(batch);
+        self.batches.lock().push(batch.clone());
         Ok(())
     }
 

@@ -73,7 +73,7 @@ fn each_lane_has_its_range_its_metrics_and_its_account() {
     ] {
         batcher.add_all(&mut batch, &raw(lane, offset, payload), if Arc::ptr_eq(lane, &one) { 3 } else { 0 });
     }
-    let deltas = batch.cut();
+    let deltas = batch.cut(batcher.deriver.as_mut());
     let shown: Vec<_> = deltas
         .iter()
         .map(|batch| {
@@ -107,7 +107,7 @@ async fn who_waits_learns_all_fates_after_the_account_was_noted() {
         filling.push_for((&ticket, number), None, (&lane, mark(offset), offset + 1), payload.as_bytes());
     }
     batcher.add_all(&mut batch, &Arc::new(filling.take().unwrap()), 0);
-    batch.cut();
+    batch.cut(None);
     batch.settle(batch.items[0], Fate::Duplicate);
     let noted = std::sync::atomic::AtomicBool::new(false);
     assert!(futures::FutureExt::now_or_never(ticket.all()).is_none());

@@ -48,7 +48,7 @@ fn batch(payloads: &[String]) -> (Batch, Arc<Lane>) {
         let room = Room { records: usize::MAX, bytes: usize::MAX };
         assert_eq!(batcher.add(&mut batch, &Arc::new(chunk), 0, 0, room), payloads.len());
     }
-    batch.cut();
+    batch.cut(None);
     (batch, lane)
 }
 

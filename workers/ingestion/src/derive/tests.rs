@@ -28,20 +28,21 @@ fn log(level: &str, service: &str, fields: Value) -> LogEntry {
     }
 }
 
-fn derive(Rig { deriver, reader }: &mut Rig, log: &LogEntry) -> Vec<Delta> {
+fn derive(Rig { deriver, reader }: &mut Rig, log: &LogEntry) -> Vec<(Series, Delta)> {
     let mut deltas = Vec::new();
     let record = serde_json::to_string(log).unwrap();
     reader.read(&record, &mut Records::default());
     deriver.derive(reader.picked(&record), 42, 7, &mut deltas);
-    deltas
+    let DeltaBatch { series, deltas, .. } = deriver.batch(deltas);
+    deltas.into_iter().map(|delta| (series[delta.series as usize].clone(), delta)).collect()
 }
 
 /// Name, labels and value of deltas.
-fn shown(deltas: &[Delta]) -> Vec<(String, String, f64)> {
-    let labels = |delta: &Delta| {
-        delta.labels.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(",")
+fn shown(deltas: &[(Series, Delta)]) -> Vec<(String, String, f64)> {
+    let labels = |series: &Series| {
+        series.labels.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(",")
     };
-    deltas.iter().map(|delta| (delta.metric.to_string(), labels(delta), delta.value)).collect()
+    deltas.iter().map(|(series, delta)| (series.metric.to_string(), labels(series), delta.value)).collect()
 }
 
 #[test]
@@ -55,7 +56,7 @@ fn counters_count_what_matches() {
         shown(&deltas),
         [("error_count".into(), "service=api".into(), 1.0), ("bytes".into(), String::new(), 12.5)]
     );
-    assert_eq!((deltas[0].timestamp, deltas[0].kind), (42, DeltaKind::Counter));
+    assert_eq!((deltas[0].1.timestamp, deltas[0].1.offset, deltas[0].0.kind), (42, 7, DeltaKind::Counter));
     assert!(derive(&mut errors, &log("info", "api", json!({"bytes": -1}))).is_empty());
     assert!(derive(&mut errors, &log("info", "api", json!({"bytes": "many"}))).is_empty());
     assert_eq!(errors.deriver.without_value, 2);
@@ -69,7 +70,7 @@ fn gauges_and_histograms_take_any_number() {
     ]));
     let deltas = derive(&mut metrics, &log("info", "", json!({"t": -3, "http": {"duration": 1.5}})));
     assert_eq!(
-        deltas.iter().map(|delta| (delta.kind, delta.value)).collect::<Vec<_>>(),
+        deltas.iter().map(|(series, delta)| (series.kind, delta.value)).collect::<Vec<_>>(),
         [(DeltaKind::Gauge, -3.0), (DeltaKind::Histogram, 1.5)]
     );
 }
@@ -126,7 +127,7 @@ fn labels_of_a_length_that_nobody_reads_are_cut_off_between_characters() {
     let mut metric = deriver(json!([{"name": "n", "type": "counter", "labels": {"s": "service"}}]));
     let long = "ä".repeat(2_000);
     let deltas = derive(&mut metric, &log("", &long, json!({})));
-    assert_eq!(deltas[0].labels["s"], "ä".repeat(512));
+    assert_eq!(deltas[0].0.labels["s"], "ä".repeat(512));
 }
 
 proptest! {
@@ -138,8 +139,8 @@ proptest! {
         ]));
         let mut counts: BTreeMap<String, f64> = BTreeMap::new();
         for service in &services {
-            for delta in derive(&mut metric, &log("", service, json!({}))) {
-                *counts.entry(delta.labels["service"].clone()).or_default() += delta.value;
+            for (series, delta) in derive(&mut metric, &log("", service, json!({}))) {
+                *counts.entry(series.labels["service"].clone()).or_default() += delta.value;
             }
         }
         let mut expected: BTreeMap<String, f64> = BTreeMap::new();

@@ -41,12 +41,18 @@ pub(super) async fn push(State(app): State<App>, body: Bytes) -> Result<Response
     done.unwrap_or_else(|error| Err(ApiError::internal(format!("storing the samples broke off: {error}"))))
 }
 
-fn batch(Message { origin, series, samples }: Message) -> Result<DeltaBatch, ApiError> {
-    let sample = |(place, timestamp_ms, value): (u32, i64, f64)| {
-        let known: Option<&Series> = usize::try_from(place).ok().and_then(|place| series.get(place));
-        let Series { metric, kind, labels } =
-            known.ok_or_else(|| ApiError::bad(format!("a sample is of series {place}, which is not described")))?;
-        Ok(Delta { metric: metric.clone(), kind: (*kind).into(), labels: Arc::clone(labels), timestamp_ms, value })
-    };
-    Ok(DeltaBatch { origin, samples: samples.into_iter().map(sample).collect::<Result<_, ApiError>>()? })
+fn batch(Message { origin, series }: Message) -> Result<DeltaBatch, ApiError> {
+    let mut samples = Vec::with_capacity(series.iter().map(|changes| changes.times.len()).sum());
+    for changes in &series {
+        let Series { metric, kind, labels } = &changes.series;
+        let unfit = || ApiError::bad(format!("a series of {metric} has more or fewer values than times"));
+        samples.extend(changes.samples().ok_or_else(unfit)?.map(|(timestamp_ms, value)| Delta {
+            metric: metric.clone(),
+            kind: (*kind).into(),
+            labels: Arc::clone(labels),
+            timestamp_ms,
+            value,
+        }));
+    }
+    Ok(DeltaBatch { origin, samples })
 }
