@@ -43,6 +43,7 @@ const NODE: &[(&str, &str, &str)] = &[
 /// Checks every tool and installs what can be installed: all that is missing is reported at once.
 pub fn install() -> Result<()> {
     programs(PROGRAMS)?;
+    rsyslog("omelasticsearch", "rsyslog-elasticsearch")?;
     node()?;
     let jdk = Jdk::find()?;
     eprintln!("JDK {} at {}", jdk.version, jdk.home.display());
@@ -74,17 +75,18 @@ pub fn install_cluster(with_node: bool) -> Result<()> {
 
 /// What it takes to measure others beside ingestion: rsyslog, whose path this gives, and what telegraf is built with.
 pub fn install_peers() -> Result<PathBuf> {
-    let module = |name| format!("/usr/lib/{}-linux-gnu/rsyslog/{name}.so", std::env::consts::ARCH);
-    let (kafka, elasticsearch) = (module("imkafka"), module("omelasticsearch"));
-    let reason = "to measure it beside Taffrail";
-    programs(&[
-        ("rsyslogd", "rsyslog", reason),
-        (&kafka, "rsyslog-kafka", reason),
-        (&elasticsearch, "rsyslog-elasticsearch", reason),
-        ("go", "golang-go", "to build telegraf"),
-    ])?;
+    rsyslog("omelasticsearch", "rsyslog-elasticsearch")?;
+    rsyslog("imkafka", "rsyslog-kafka")?;
+    programs(&[("go", "golang-go", "to build telegraf")])?;
     go()?;
     find("rsyslogd").context("there is no rsyslogd")
+}
+
+/// Installs rsyslog with a module of it, and the package that has that.
+fn rsyslog(module: &str, package: &str) -> Result<()> {
+    let module = format!("/usr/lib/{}-linux-gnu/rsyslog/{module}.so", std::env::consts::ARCH);
+    let reason = "to send logs to Taffrail, and to measure it beside Taffrail";
+    programs(&[("rsyslogd", "rsyslog", reason), (&module, package, reason)])
 }
 
 /// Fails where Go is too old.

@@ -165,7 +165,6 @@ impl Drop for Rsyslog {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs rsyslog with its package for Elasticsearch"]
 async fn rsyslog_sends_as_to_elasticsearch() {
     let folder = tempfile::tempdir().unwrap();
     let taffrail = start(folder.path(), json!({"embedded": {}})).await;
