@@ -2,6 +2,7 @@
 //! free ports, with their data in a temporary folder. Beside them, on request, an OpenSearch.
 
 pub mod elasticsearch;
+mod jars;
 pub mod kafka;
 pub mod opensearch;
 mod proxy;

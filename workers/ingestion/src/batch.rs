@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::{BufMut as _, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use taffrail_crds::{Format, LogPipelineSpec};
-use taffrail_logstore::{DeadLetter, LogEntry, Provenance, Records};
+use taffrail_logstore::{DeadLetter, Provenance, Records};
 
 use crate::decode::canonical::{Reader, Wanted};
 use crate::decode::{self, Mapped};
@@ -103,6 +103,31 @@ impl Batch {
         batches
     }
 
+    /// The item of the first record that is added of a chunk's run. The chunk, and a part for the lane, are added where
+    /// they are not there yet.
+    fn start(&mut self, chunk: &Arc<Chunk>, raw: RawRecord<'_>, counted: i64) -> Item {
+        if self.chunks.last().is_none_or(|last| !Arc::ptr_eq(last, chunk)) {
+            self.chunks.push(chunk.clone());
+        }
+        let part = self.parts.iter().rposition(|part| Arc::ptr_eq(&part.lane, raw.lane()));
+        let part = part.unwrap_or_else(|| {
+            self.parts.push(Part {
+                lane: raw.lane().clone(),
+                ledger: Ledger::default(),
+                watermark: None,
+                last: raw.mark(),
+                first: 0,
+                next: raw.head().next,
+                counted,
+                deltas: Vec::new(),
+            });
+            self.parts.len() - 1
+        });
+        // A batch has fewer chunks and parts than records.
+        let narrow = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+        Item { chunk: narrow(self.chunks.len() - 1), index: 0, part: narrow(part) }
+    }
+
     /// The raw record of an item.
     pub(crate) fn raw(&self, item: Item) -> RawRecord<'_> {
         self.chunks[item.chunk as usize].get(item.index as usize)
@@ -191,14 +216,10 @@ pub(crate) struct Room {
 
 /// What one record is.
 enum Made {
-    /// A log entry as it came.
-    Canonical {
+    /// A log entry: the record's own bytes, or those that were written anew.
+    Log {
         millis: i64,
-    },
-    /// A log entry that was written anew.
-    Rewritten {
-        millis: i64,
-        source: Bytes,
+        rewritten: Option<Bytes>,
     },
     Filtered,
 }
@@ -235,18 +256,16 @@ impl Batcher {
         counted: i64,
         room: Room,
     ) -> usize {
-        let (run, end) = chunk.run_of(from);
-        let lane = run.lane.clone();
-        let part = batch.parts.iter().rposition(|part| Arc::ptr_eq(&part.lane, &lane));
+        let run = chunk.run_of(from);
         let mut index = from;
         let mut item = None;
-        while index < end {
+        while index < run.indices.end {
             let raw = RawRecord::of(chunk, run, index);
             let is_full = batch.count >= room.records || batch.bytes + raw.range().len() + REWRITING > room.bytes;
             if is_full && !batch.is_empty() {
                 break;
             }
-            let item = item.get_or_insert_with(|| batch.start(chunk, &lane, part, raw, counted));
+            let item = item.get_or_insert_with(|| batch.start(chunk, raw, counted));
             item.index = u32::try_from(index).unwrap_or(u32::MAX);
             self.add_one(batch, chunk, raw, *item, counted);
             index += 1;
@@ -260,17 +279,14 @@ impl Batcher {
         (to.last, to.next) = (raw.mark(), raw.head().next);
         let deltas = (raw.mark().offset >= counted).then_some(&mut to.deltas);
         match self.read(raw, deltas, &mut batch.records) {
-            Ok(Made::Canonical { millis }) => {
+            Ok(Made::Log { millis, rewritten }) => {
                 to.watermark = to.watermark.max(Some(millis));
-                let range = raw.range();
-                batch.bytes += range.len();
-                batch.records.push(millis, chunk.buffer(), range, |id| raw.write_id(id));
-                batch.items.push(item);
-            }
-            Ok(Made::Rewritten { millis, source }) => {
-                to.watermark = to.watermark.max(Some(millis));
+                let (buffer, source) = match &rewritten {
+                    Some(source) => (source, 0..source.len()),
+                    None => (chunk.buffer(), raw.range()),
+                };
                 batch.bytes += source.len();
-                batch.records.push(millis, &source, 0..source.len(), |id| raw.write_id(id));
+                batch.records.push(millis, buffer, source, |id| raw.write_id(id));
                 batch.items.push(item);
             }
             Ok(Made::Filtered) => batch.settle(item, Fate::Filtered),
@@ -288,19 +304,35 @@ impl Batcher {
         records: &mut Records,
     ) -> Result<Made, String> {
         let text = decode::text(raw.payload())?;
-        let arrived = raw.mark().timestamp;
-        let deltas = self.deriver.as_mut().zip(deltas);
-        // Offsets are not negative.
-        let offset = u64::try_from(raw.mark().offset).unwrap_or_default();
-        if self.format == Format::Json
-            && self.transform.is_none()
-            && let Some(millis) = self.reader.read(text, records)
-        {
-            if let Some((deriver, deltas)) = deltas {
-                deriver.derive(self.reader.picked(text), millis, offset, deltas);
+        let is_read_only = self.format == Format::Json && self.transform.is_none();
+        let canonical = if is_read_only { self.reader.read(text, records) } else { None };
+        let (millis, rewritten) = match canonical {
+            Some(millis) => (millis, None),
+            None => match self.rewrite(text, raw.mark().timestamp)? {
+                Some((millis, source)) => (millis, Some(source)),
+                None => return Ok(Made::Filtered),
+            },
+        };
+        let text = match &rewritten {
+            Some(source) => {
+                // What was written is read as any other entry, so that there is one way to pick from it.
+                let text = decode::text(source)?;
+                self.reader.read(text, records);
+                text
             }
-            return Ok(Made::Canonical { millis });
+            None => text,
+        };
+        if let Some((deriver, deltas)) = self.deriver.as_mut().zip(deltas) {
+            // Offsets are not negative.
+            let offset = u64::try_from(raw.mark().offset).unwrap_or_default();
+            deriver.derive(self.reader.picked(text), millis, offset, deltas);
         }
+        Ok(Made::Log { millis, rewritten })
+    }
+
+    /// Maps a record onto an entry, transforms it, and writes it anew. Gives when it happened, too; none where the
+    /// transform drops it.
+    fn rewrite(&mut self, text: &str, arrived: i64) -> Result<Option<(i64, Bytes)>, String> {
         let mut log = match self.format {
             Format::Json => decode::json(text, arrived)?,
             Format::Text => decode::line(text, arrived),
@@ -308,61 +340,13 @@ impl Batcher {
         if let Some(transform) = &mut self.transform {
             match transform.run(log)? {
                 Some(transformed) => log = transformed,
-                None => return Ok(Made::Filtered),
+                None => return Ok(None),
             }
         }
         let Mapped { entry, millis } = log;
-        let source = write(&mut self.buffer, &entry)?;
-        // What was written is read as any other entry, so that there is one way to pick from it.
-        let text = decode::text(&source)?;
-        self.reader.read(text, records);
-        if let Some((deriver, deltas)) = deltas {
-            deriver.derive(self.reader.picked(text), millis, offset, deltas);
-        }
-        Ok(Made::Rewritten { millis, source })
+        let source = decode::write(&mut self.buffer, &entry).map_err(|error| format!("has no JSON: {error}"))?;
+        Ok(Some((millis, source)))
     }
-}
-
-impl Batch {
-    /// The item of the first record that is added of a chunk's run. The chunk, and a part for the lane, are added where
-    /// they are not there yet.
-    fn start(
-        &mut self,
-        chunk: &Arc<Chunk>,
-        lane: &Arc<Lane>,
-        part: Option<usize>,
-        raw: RawRecord<'_>,
-        counted: i64,
-    ) -> Item {
-        if self.chunks.last().is_none_or(|last| !Arc::ptr_eq(last, chunk)) {
-            self.chunks.push(chunk.clone());
-        }
-        let part = part.unwrap_or_else(|| {
-            self.parts.push(Part {
-                lane: lane.clone(),
-                ledger: Ledger::default(),
-                watermark: None,
-                last: raw.mark(),
-                first: 0,
-                next: raw.head().next,
-                counted,
-                deltas: Vec::new(),
-            });
-            self.parts.len() - 1
-        });
-        // A batch has fewer chunks and parts than records.
-        let narrow = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
-        Item { chunk: narrow(self.chunks.len() - 1), index: 0, part: narrow(part) }
-    }
-}
-
-fn write(buffer: &mut BytesMut, entry: &LogEntry) -> Result<Bytes, String> {
-    const CHUNK: usize = 64 << 10;
-    if buffer.capacity() < 2_048 {
-        buffer.reserve(CHUNK);
-    }
-    serde_json::to_writer(buffer.writer(), entry).map_err(|error| format!("has no JSON: {error}"))?;
-    Ok(buffer.split().freeze())
 }
 
 #[cfg(test)]

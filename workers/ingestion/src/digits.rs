@@ -32,6 +32,13 @@ pub(crate) fn push_hex(text: &mut String, number: u64, least: usize) {
     text.push_str(std::str::from_utf8(&digits[..count]).unwrap_or_default());
 }
 
+/// Bytes in small hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len() * 2);
+    bytes.iter().for_each(|byte| push_hex(&mut text, u64::from(*byte), 2));
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -47,6 +54,11 @@ mod tests {
             push_hex(&mut text, hex >> shift, 8);
             let hex = hex >> shift;
             prop_assert_eq!(text, format!("{}{hex:x}{hex:08x}", decimal >> shift));
+        }
+
+        #[test]
+        fn bytes_are_written_as_format_does(bytes in prop::collection::vec(any::<u8>(), 0..20)) {
+            prop_assert_eq!(hex(&bytes), bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>());
         }
     }
 }

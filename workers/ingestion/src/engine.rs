@@ -129,13 +129,13 @@ impl Engine {
     /// Moves records into the batch, until there are none, the batch is full, or it is large enough and a sender free.
     async fn fill(&mut self, batch: &mut Batch, waiting: &mut Option<(Arc<Chunk>, usize)>, senders: &Semaphore) {
         while let Some((chunk, from)) = waiting {
-            let (run, end) = chunk.run_of(*from);
+            let run = chunk.run_of(*from);
             if run.lane.is_closed() {
                 // Somebody else reads it again.
-                if end == chunk.len() {
+                if run.indices.end == chunk.len() {
                     *waiting = None;
                 } else {
-                    *from = end;
+                    *from = run.indices.end;
                 }
                 continue;
             }

@@ -1,5 +1,6 @@
 //! Records on their way through the pipeline.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -32,8 +33,8 @@ pub(crate) struct Head {
 #[derive(Debug)]
 pub(crate) struct Run {
     pub(crate) lane: Arc<Lane>,
-    /// Where the run ends among the heads.
-    end: usize,
+    /// Which of the chunk's records these are.
+    pub(crate) indices: Range<usize>,
     waiting: Option<Waiting>,
 }
 
@@ -66,20 +67,19 @@ impl Chunk {
         &self.bytes
     }
 
-    /// The run that a record belongs to, and where that ends.
-    pub(crate) fn run_of(&self, index: usize) -> (&Run, usize) {
-        let run = &self.runs[self.runs.partition_point(|run| run.end <= index)];
-        (run, run.end)
+    /// The run that a record belongs to.
+    pub(crate) fn run_of(&self, index: usize) -> &Run {
+        &self.runs[self.runs.partition_point(|run| run.indices.end <= index)]
     }
 
     /// A record.
     pub(crate) fn get(&self, index: usize) -> RawRecord<'_> {
-        RawRecord { chunk: self, run: self.run_of(index).0, index }
+        RawRecord { chunk: self, run: self.run_of(index), index }
     }
 
     /// How far the chunk goes in each lane.
     pub(crate) fn ends(&self) -> impl Iterator<Item = (&Arc<Lane>, i64)> {
-        self.runs.iter().filter_map(|run| Some((&run.lane, self.heads[run.end.checked_sub(1)?].next)))
+        self.runs.iter().filter_map(|run| Some((&run.lane, self.heads[run.indices.clone()].last()?.next)))
     }
 
     fn start(&self, index: usize) -> usize {
@@ -106,7 +106,7 @@ impl<'a> RawRecord<'a> {
     }
 
     /// Where its bytes are in the chunk's buffer.
-    pub(crate) fn range(&self) -> std::ops::Range<usize> {
+    pub(crate) fn range(&self) -> Range<usize> {
         self.chunk.start(self.index)..self.head().end as usize
     }
 
@@ -141,8 +141,7 @@ impl<'a> RawRecord<'a> {
 
     /// Its place in the run.
     fn place(&self) -> usize {
-        let before = self.chunk.runs.partition_point(|run| run.end <= self.index);
-        self.index - before.checked_sub(1).map_or(0, |before| self.chunk.runs[before].end)
+        self.index - self.run.indices.start
     }
 }
 
@@ -172,10 +171,10 @@ impl Filling {
 
     /// Adds a record. `next` is the offset after it.
     pub(crate) fn push(&mut self, lane: &Arc<Lane>, mark: Mark, next: i64, payload: &[u8]) {
-        self.push_bytes(mark, next, payload);
+        let index = self.push_bytes(mark, next, payload);
         match self.runs.last_mut() {
-            Some(run) if Arc::ptr_eq(&run.lane, lane) && run.waiting.is_none() => run.end = self.heads.len(),
-            _ => self.runs.push(Run { lane: lane.clone(), end: self.heads.len(), waiting: None }),
+            Some(run) if Arc::ptr_eq(&run.lane, lane) && run.waiting.is_none() => run.indices.end = index + 1,
+            _ => self.runs.push(Run { lane: lane.clone(), indices: index..index + 1, waiting: None }),
         }
     }
 
@@ -188,22 +187,22 @@ impl Filling {
         (lane, mark, next): (&Arc<Lane>, Mark, i64),
         payload: &[u8],
     ) {
-        self.push_bytes(mark, next, payload);
-        let end = self.heads.len();
+        let index = self.push_bytes(mark, next, payload);
         if let Some(run) = self.runs.last_mut()
             && Arc::ptr_eq(&run.lane, lane)
             && let Some(waiting) = &mut run.waiting
             && Arc::ptr_eq(&waiting.ticket, ticket)
         {
-            run.end = end;
+            run.indices.end = index + 1;
             waiting.ids.push(id);
             return;
         }
         let waiting = Waiting { ticket: ticket.clone(), first: number, ids: vec![id] };
-        self.runs.push(Run { lane: lane.clone(), end, waiting: Some(waiting) });
+        self.runs.push(Run { lane: lane.clone(), indices: index..index + 1, waiting: Some(waiting) });
     }
 
-    fn push_bytes(&mut self, mark: Mark, next: i64, payload: &[u8]) {
+    /// Gives the record's index.
+    fn push_bytes(&mut self, mark: Mark, next: i64, payload: &[u8]) -> usize {
         const LEAST: usize = 16 << 10;
         let wanted = if self.is_empty() { payload.len().max(self.expected) } else { payload.len() };
         if self.buffer.capacity() - self.buffer.len() < wanted {
@@ -214,6 +213,7 @@ impl Filling {
         // A chunk is not larger than its limit and one record.
         let end = u32::try_from(self.buffer.len()).unwrap_or(u32::MAX);
         self.heads.push(Head { mark, next, end });
+        self.heads.len() - 1
     }
 
     /// What was added, if anything.

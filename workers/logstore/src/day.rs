@@ -5,7 +5,7 @@ use jiff::tz::TimeZone;
 
 use crate::limits::MAX_ID_BYTES;
 use crate::q::Bound;
-use crate::{RecordRef, TimeSpan};
+use crate::{RecordRef, Records, TimeSpan};
 
 /// A day, in milliseconds.
 pub(crate) const DAY: i64 = 86_400_000;
@@ -17,6 +17,17 @@ const END: i64 = 32_503_680_000_000;
 /// The UTC day of a time, counted from 1970, if logs can have it.
 pub(crate) fn day_of(time: i64) -> Option<i64> {
     (FIRST..END).contains(&time).then(|| time.div_euclid(DAY))
+}
+
+/// The days of records, each once where its records come together.
+pub(crate) fn days_of_records(records: &Records) -> Vec<i64> {
+    let mut days = Vec::new();
+    for day in records.iter().filter_map(|record| day_of(record.timestamp)) {
+        if days.last() != Some(&day) {
+            days.push(day);
+        }
+    }
+    days
 }
 
 /// The date of a day that [`day_of`] gave.

@@ -9,6 +9,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
+use super::jars::{class_path, compile, make_dir, module_dir, move_jars, write};
 use super::running::{Running, connect};
 use crate::place::{self, Scratch};
 use crate::tools::Jdk;
@@ -50,14 +51,7 @@ pub fn install(jdk: &Jdk) -> Result<()> {
 /// The HTTP layer is a module: a folder of its own, loaded by a class loader of its own.
 fn network_module(jdk: &Jdk, home: &Path) -> Result<()> {
     let module = module_dir(home, "transport-netty4")?;
-    for entry in fs::read_dir(home.join("lib")).context("could not list the jars")? {
-        let entry = entry?;
-        let name = entry.file_name();
-        if ["netty-", "transport-netty4-"].iter().any(|prefix| name.to_string_lossy().starts_with(prefix)) {
-            fs::rename(entry.path(), module.join(&name))
-                .with_context(|| format!("could not move {}", entry.path().display()))?;
-        }
-    }
+    move_jars(home, &["netty-", "transport-netty4-"], &module)?;
     let jar = module.join(format!("transport-netty4-{}.jar", versions::ELASTICSEARCH));
     let descriptor = "META-INF/es-plugins/transport-netty4/plugin-descriptor.properties";
     let mut extract = Command::new(jdk.program("jar"));
@@ -80,25 +74,11 @@ fn root_module(jdk: &Jdk, home: &Path) -> Result<()> {
     write(&module, "plugin-descriptor.properties", &properties).map(drop)
 }
 
-fn module_dir(home: &Path, name: &str) -> Result<PathBuf> {
-    let dir = home.join("modules").join(name);
-    fs::create_dir_all(&dir).with_context(|| format!("could not create {}", dir.display()))?;
-    Ok(dir)
-}
-
-/// Compiled for the oldest JDK we accept: the next run may find another one.
-fn compile(jdk: &Jdk, home: &Path, source: &Path, classes: &str) -> Result<()> {
-    let mut javac = Command::new(jdk.program("javac"));
-    javac.args(["--release", &versions::JDK.to_string(), "-nowarn", "-proc:none", "-cp"]).arg(home.join("lib/*"));
-    process::output(javac.arg("-d").arg(home.join(classes)).arg(source)).map(drop)
-}
-
 fn link_zstd(home: &Path) -> Result<()> {
     let library = ZSTD.iter().find(|file| Path::new(file).exists());
     let library = library.context("libzstd is missing, and Elasticsearch needs it: `apt-get install libzstd1`")?;
     let platform = if cfg!(target_arch = "aarch64") { "linux-aarch64" } else { "linux-x64" };
-    let dir = home.join("lib/platform").join(platform);
-    fs::create_dir_all(&dir).with_context(|| format!("could not create {}", dir.display()))?;
+    let dir = make_dir(&home.join("lib/platform").join(platform))?;
     std::os::unix::fs::symlink(library, dir.join("libzstd.so")).with_context(|| format!("could not link to {library}"))
 }
 
@@ -124,8 +104,7 @@ pub fn start(jdk: &Jdk, scratch: &Scratch, address: SocketAddr, transport_port: 
     if jdk.version >= 23 {
         java.arg("--sun-misc-unsafe-memory-access=allow");
     }
-    let class_path = format!("{}:{}", home.join("classes").display(), home.join("lib/*").display());
-    java.arg("-cp").arg(class_path).arg("TestNode").arg(home).arg(config);
+    java.arg("-cp").arg(class_path(&home)).arg("TestNode").arg(home).arg(config);
     Running::start("elasticsearch", scratch, &mut java)
 }
 
@@ -145,10 +124,4 @@ fn status_line(address: SocketAddr) -> Result<String> {
     let line = answer.lines().next().unwrap_or_default();
     ensure!(line.starts_with("HTTP/1.1"), "not an HTTP answer: {line}");
     Ok(line.to_owned())
-}
-
-fn write(dir: &Path, name: &str, text: &str) -> Result<PathBuf> {
-    let file = dir.join(name);
-    fs::write(&file, text).with_context(|| format!("could not write {}", file.display()))?;
-    Ok(file)
 }

@@ -8,6 +8,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
+use super::jars::copy_files;
 use super::running::{Running, connect};
 use crate::place::{self, Scratch};
 use crate::tools::Jdk;
@@ -63,16 +64,6 @@ fn write_properties(file: &Path, data: &Path, address: SocketAddr, controller_po
         .replace("@CONTROLLER_PORT@", &controller_port.to_string());
     fs::write(file, text.replace("@DATA@", &data.display().to_string()))
         .with_context(|| format!("could not write {}", file.display()))
-}
-
-/// A formatted folder holds plain files only.
-fn copy_files(from: &Path, to: &Path) -> Result<()> {
-    for entry in fs::read_dir(from).with_context(|| format!("could not read {}", from.display()))? {
-        let entry = entry?;
-        fs::copy(entry.path(), to.join(entry.file_name()))
-            .with_context(|| format!("could not copy {}", entry.path().display()))?;
-    }
-    Ok(())
 }
 
 /// Whether the broker has registered itself, so that topics can be created: the cluster's metadata names a broker. A

@@ -7,6 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
+use super::jars::{class_path, compile, copy_files, make_dir, module_dir, move_jars, write};
 use super::proxy::make_certificates;
 use super::running::Running;
 use crate::place::{self, Scratch};
@@ -43,15 +44,13 @@ pub fn install(jdk: &Jdk) -> Result<()> {
         module(home, "analysis-common", analysis, &["analysis-common-"])?;
         security_plugin(jdk, home)?;
         let source = write(home, "OpenSearchNode.java", NODE)?;
-        let mut javac = Command::new(jdk.program("javac"));
-        javac.args(["--release", &versions::JDK.to_string(), "-nowarn", "-proc:none", "-cp"]).arg(home.join("lib/*"));
-        process::output(javac.arg("-d").arg(home.join("classes")).arg(source)).map(drop)
+        compile(jdk, home, &source, "classes")
     })
 }
 
 /// The HTTP layer and text analysis are modules: each a folder of its own, loaded by a class loader of its own.
 fn module(home: &Path, name: &str, class: &str, jars: &[&str]) -> Result<()> {
-    let module = make_dir(&home.join("modules").join(name))?;
+    let module = module_dir(home, name)?;
     move_jars(home, jars, &module)?;
     let version = versions::OPENSEARCH;
     let descriptor = format!(
@@ -77,18 +76,6 @@ fn security_plugin(jdk: &Jdk, home: &Path) -> Result<()> {
     write(&plugin, "plugin-descriptor.properties", &text).map(drop)
 }
 
-fn move_jars(home: &Path, prefixes: &[&str], to: &Path) -> Result<()> {
-    for entry in fs::read_dir(home.join("lib")).context("could not list the jars")? {
-        let entry = entry?;
-        let name = entry.file_name();
-        if prefixes.iter().any(|prefix| name.to_string_lossy().starts_with(prefix)) {
-            fs::rename(entry.path(), to.join(&name))
-                .with_context(|| format!("could not move {}", entry.path().display()))?;
-        }
-    }
-    Ok(())
-}
-
 /// Starts the node; [`is_ready`] tells when it answers. With it comes the certificate of the authority that its clients
 /// must trust.
 pub fn start(jdk: &Jdk, scratch: &Scratch, port: u16, transport_port: u16) -> Result<(Running, PathBuf)> {
@@ -103,12 +90,7 @@ pub fn start(jdk: &Jdk, scratch: &Scratch, port: u16, transport_port: u16) -> Re
     write(&config, "opensearch.yml", &settings)?;
     write(&config, "log4j2.properties", LOGGING)?;
     let security = scratch.dir("opensearch-config/opensearch-security")?;
-    let templates = home.join(SECURITY).join("config");
-    for entry in fs::read_dir(&templates).with_context(|| format!("could not list {}", templates.display()))? {
-        let entry = entry?;
-        fs::copy(entry.path(), security.join(entry.file_name()))
-            .with_context(|| format!("could not copy {}", entry.path().display()))?;
-    }
+    copy_files(&home.join(SECURITY).join("config"), &security)?;
     for (name, text) in [("internal_users.yml", USERS), ("roles.yml", ROLES), ("roles_mapping.yml", MAPPING)] {
         write(&security, name, text)?;
     }
@@ -118,8 +100,7 @@ pub fn start(jdk: &Jdk, scratch: &Scratch, port: u16, transport_port: u16) -> Re
     java.arg(format!("-Djava.io.tmpdir={}", temp.display()));
     java.arg(format!("-Dopensearch.path.home={}", home.display()));
     java.arg(format!("-Dopensearch.path.conf={}", config.display()));
-    let class_path = format!("{}:{}", home.join("classes").display(), home.join("lib/*").display());
-    java.arg("-cp").arg(class_path).arg("OpenSearchNode").arg(home).arg(config);
+    java.arg("-cp").arg(class_path(&home)).arg("OpenSearchNode").arg(home).arg(config);
     Ok((Running::start("opensearch", scratch, &mut java)?, ca))
 }
 
@@ -128,15 +109,4 @@ pub fn is_ready(port: u16, ca: &Path) -> bool {
     let mut curl = Command::new("curl");
     curl.args(["--silent", "--fail", "--max-time", "2", "--user", "admin:changeme", "--cacert"]).arg(ca);
     process::output(curl.arg(format!("https://localhost:{port}/"))).is_ok()
-}
-
-fn make_dir(dir: &Path) -> Result<PathBuf> {
-    fs::create_dir_all(dir).with_context(|| format!("could not create {}", dir.display()))?;
-    Ok(dir.to_path_buf())
-}
-
-fn write(dir: &Path, name: &str, text: &str) -> Result<PathBuf> {
-    let file = dir.join(name);
-    fs::write(&file, text).with_context(|| format!("could not write {}", file.display()))?;
-    Ok(file)
 }

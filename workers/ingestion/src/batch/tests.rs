@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 use serde_json::json;
+use taffrail_logstore::LogEntry;
 
 use super::*;
 use crate::lane::{Book, Identity};

@@ -10,6 +10,7 @@ mod journald;
 pub(crate) mod mapping;
 pub(crate) mod timestamp;
 
+use bytes::{BufMut as _, Bytes, BytesMut};
 use serde_json::Value;
 use taffrail_logstore::LogEntry;
 
@@ -53,6 +54,19 @@ pub(crate) fn line(text: &str, arrived: i64) -> Mapped {
     let message = message.strip_suffix('\r').unwrap_or(message).to_owned();
     let timestamp = timestamp::format_millis(arrived);
     Mapped { entry: LogEntry { timestamp, message, ..LogEntry::default() }, millis: arrived }
+}
+
+/// Writes an entry as it is stored, behind what was written before, so that many are few allocations.
+///
+/// # Errors
+/// When it has no JSON.
+pub(crate) fn write(buffer: &mut BytesMut, entry: &LogEntry) -> serde_json::Result<Bytes> {
+    const CHUNK: usize = 64 << 10;
+    if buffer.capacity() < 2_048 {
+        buffer.reserve(CHUNK);
+    }
+    serde_json::to_writer(buffer.writer(), entry)?;
+    Ok(buffer.split().freeze())
 }
 
 fn kind(value: &Value) -> &'static str {

@@ -22,7 +22,7 @@ mod template;
 use async_trait::async_trait;
 use elasticsearch::http::Method;
 
-use crate::day::day_of;
+use crate::day::{day_of, days_of_records};
 use crate::q::Query;
 use crate::{
     DeadLetter, FieldSummary, Histogram, LogStore, Outcome, Record, Records, SearchError, SearchPage, SearchRequest,
@@ -116,9 +116,7 @@ impl LogStore for ElasticsearchStore {
         if records.is_empty() {
             return Ok(Vec::new());
         }
-        let mut days: Vec<_> = records.iter().filter_map(|record| day_of(record.timestamp)).collect();
-        days.dedup();
-        self.setup.for_logs(&self.nodes, &self.options.index, &days).await?;
+        self.setup.for_logs(&self.nodes, &self.options.index, &days_of_records(records)).await?;
         if self.setup.dialect(&self.nodes).await? == Dialect::FlatObject {
             return self.write_each(records).await;
         }

@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 
 use super::nodes::{Answer, Body, Nodes};
 use super::{index, outcome, template};
-use crate::day::day_of;
+use crate::day::days_of_records;
 use crate::limits::{MAX_PATH, within};
 use crate::{Records, WriteError};
 
@@ -59,9 +59,7 @@ impl Numbers {
         let mut unseen: BTreeMap<i64, HashSet<String>> = BTreeMap::new();
         let seen = self.seen.lock();
         let nothing = HashSet::new();
-        let mut days: Vec<i64> = records.iter().filter_map(|record| day_of(record.timestamp)).collect();
-        days.dedup();
-        for day in days {
+        for day in days_of_records(records) {
             let seen = seen.get(&day).unwrap_or(&nothing);
             if seen.len() >= MOST_PATHS || unseen.contains_key(&day) {
                 continue;

@@ -1,13 +1,14 @@
 //! Logs that other protocols bring, as entries in the shape in which they are stored.
 
-use bytes::{BufMut as _, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use serde_json::{Map, Value};
 use taffrail_logstore::{Level, LogEntry};
 
 use super::body::{self, Room};
 use super::refusal::Refusal;
 use super::{MAX_BODY, MAX_RECORDS};
-use crate::decode::mapping;
+use crate::decode::{self, mapping};
+use crate::digits;
 
 /// What the logs of a request have in common, such as their sender.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -74,17 +75,11 @@ pub(super) struct Entries {
 }
 
 impl Entries {
-    const CHUNK: usize = 64 << 10;
-
     pub(super) fn push(&mut self, entry: &LogEntry) -> Result<(), Refusal> {
         if self.logs.len() >= MAX_RECORDS {
             return Err(Refusal::TooMany);
         }
-        if self.buffer.capacity() < 2_048 {
-            self.buffer.reserve(Self::CHUNK);
-        }
-        serde_json::to_writer((&mut self.buffer).writer(), entry)?;
-        let log = self.buffer.split().freeze();
+        let log = decode::write(&mut self.buffer, entry)?;
         self.bytes += log.len();
         // A few bytes that all records have in common become many.
         if self.bytes > MAX_BODY {
@@ -112,7 +107,7 @@ pub(super) async fn translate(
         digest.update(pipeline.as_bytes());
         digest.update(&[0]);
         digest.update(&body);
-        let digest: String = digest.finish().as_ref()[..16].iter().map(|byte| format!("{byte:02x}")).collect();
+        let digest = digits::hex(&digest.finish().as_ref()[..16]);
         let logs = entries.logs.into_iter().enumerate();
         let logs = logs.map(|(index, log)| (Some(format!("{digest}-{index}")), log)).collect();
         Ok((logs, entries.room))

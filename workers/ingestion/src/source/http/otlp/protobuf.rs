@@ -5,6 +5,7 @@ use base64::prelude::BASE64_STANDARD;
 use serde_json::Value;
 
 use super::record::{self, LogRecord, Object, Scope};
+use crate::digits;
 use crate::source::http::entries::{Entries, Origin};
 use crate::source::http::refusal::Refusal;
 use crate::source::http::wire::{Field, Fields};
@@ -85,8 +86,8 @@ fn log_record(message: &[u8], origin: &mut Origin, entries: &mut Entries, arrive
             6 => key_value(field.bytes(), &mut record.attributes, 0)?,
             7 => record.dropped_attributes = field.number(),
             8 => record.flags = field.number(),
-            9 => record.trace_id = hex(field),
-            10 => record.span_id = hex(field),
+            9 => record.trace_id = id(field),
+            10 => record.span_id = id(field),
             11 => record.observed = field.number(),
             12 => record.event_name = field.text().into_owned(),
             _ => {}
@@ -149,10 +150,7 @@ fn any_value(message: &[u8], depth: usize) -> Result<Value, Refusal> {
 }
 
 /// Of an id. One that is all zeros is none.
-fn hex(field: Field<'_>) -> String {
+fn id(field: Field<'_>) -> String {
     let bytes = field.bytes();
-    if bytes.iter().all(|byte| *byte == 0) {
-        return String::new();
-    }
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    if bytes.iter().all(|byte| *byte == 0) { String::new() } else { digits::hex(bytes) }
 }
