@@ -37,7 +37,6 @@ struct Facts {
     secrets: Vec<String>,
     missing: Vec<String>,
     secrets_hash: String,
-    monitors: bool,
 }
 
 /// A pipeline's workload, as it should be.
@@ -82,7 +81,6 @@ async fn dereference(context: &Context, pipeline: &LogPipeline, subject: &Subjec
         missing: context.secrets.missing(&subject.namespace, &names),
         secrets_hash: secrets::hash_of(context, &subject.namespace, &names).await?,
         secrets: names.into_iter().collect(),
-        monitors: context.monitors(),
     })
 }
 
@@ -123,15 +121,13 @@ pub(super) fn objection(config: &Config, pipeline: &LogPipeline) -> Option<Why> 
         secrets: pipeline.spec.secret_names().into_iter().collect(),
         missing: Vec::new(),
         secrets_hash: String::new(),
-        monitors: config.service_monitors,
     };
     let subject = Subject::new::<LogPipeline>(&pipeline.metadata);
     validate(pipeline).and_then(|()| build(config, pipeline, &subject, &facts)).err()
 }
 
 fn build(config: &Config, pipeline: &LogPipeline, subject: &Subject, facts: &Facts) -> Result<Plan, Why> {
-    let around =
-        Surroundings { config, secrets: &facts.secrets, secrets_hash: &facts.secrets_hash, monitors: facts.monitors };
+    let around = Surroundings { config, secrets: &facts.secrets, secrets_hash: &facts.secrets_hash };
     let rendered = render(pipeline, &subject.namespace, &subject.owner(), &around);
     let (objects, content_hash) = rendered.map_err(|error| Why::new("InvalidTemplate", error.to_string()))?;
     Ok(Plan { objects, content_hash })
