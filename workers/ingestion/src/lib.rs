@@ -18,6 +18,7 @@ mod positions;
 mod push;
 mod random;
 mod record;
+mod redrive;
 mod remote;
 mod sink;
 mod source;
@@ -28,8 +29,10 @@ mod testing;
 mod transform;
 
 pub use config::{PipelineConfig, Report, SecretError, Secrets, StartError};
+pub use dead_letter::dead_letters;
 pub use deltas::{Delta, DeltaBatch, DeltaKind, MetricsSink, Origin, PushError, Series};
 pub use pipeline::{Pipeline, PipelineHandle};
+pub use redrive::Redriver;
 pub use remote::RemoteMetrics;
 pub use sink::elasticsearch_options;
 pub use telemetry::IngestionMetrics;

@@ -31,6 +31,11 @@ use crate::health::Part;
 /// Until the first partitions are assigned.
 const STARTING: &str = "Starting";
 
+/// The group of a pipeline's workers.
+fn group_of(spec: &KafkaSource, name: &str) -> String {
+    spec.group.clone().unwrap_or_else(|| format!("taffrail-{name}"))
+}
+
 pub(super) fn start(
     spec: &KafkaSource,
     config: &PipelineConfig,
@@ -42,7 +47,7 @@ pub(super) fn start(
     intake.health.fail(Part::Source, STARTING, message);
     let shared = Shared {
         pipeline: config.name(),
-        group: spec.group.clone().unwrap_or_else(|| format!("taffrail-{name}")),
+        group: group_of(spec, &name),
         otherwise: match spec.start_from {
             StartFrom::Earliest => Start::Beginning,
             StartFrom::Latest => Start::End,

@@ -112,6 +112,23 @@ impl Connection {
         config
     }
 
+    /// For reading a topic from one end to the other, outside of any group.
+    pub(super) fn reader(&self, group: &str) -> ClientConfig {
+        let mut config = self.config();
+        config
+            // Nobody joins it: it is named because who may read as this group may read.
+            .set("group.id", group)
+            .set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false")
+            .set("enable.partition.eof", "true")
+            .set("auto.offset.reset", "earliest")
+            .set("allow.auto.create.topics", "false")
+            .set("fetch.queue.backoff.ms", "20")
+            .set("queued.max.messages.kbytes", "16384")
+            .set("fetch.max.bytes", "8388608");
+        config
+    }
+
     /// For a producer that loses and doubles nothing.
     pub(super) fn producer(&self) -> ClientConfig {
         let mut config = self.config();
