@@ -50,11 +50,16 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         tokio::spawn(secrets.watch(stop.clone()));
     }
     board.apply_counted(pipeline);
+    let ingestion = IngestionMetrics::new(&telemetry);
+    let alive = {
+        let ingestion = ingestion.clone();
+        move || ingestion.alive()
+    };
     let pipelines = Pipelines {
         board: board.clone(),
         embedded: None,
         metrics: Arc::new(RemoteMetrics::new(&args.metrics)?),
-        telemetry: IngestionMetrics::new(&telemetry),
+        telemetry: ingestion,
         data: args.data.join("pipelines"),
         http_address: SocketAddr::from((Ipv4Addr::UNSPECIFIED, HTTP_PORT)),
         stores: Stores::default(),
@@ -68,7 +73,8 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     };
     // Health is asked for until everything is drained.
     let serving = CancellationToken::new();
-    let server = tokio::spawn(http::serve(listener, http::worker_routes(board, telemetry, ready), serving.clone()));
+    let server =
+        tokio::spawn(http::serve(listener, http::worker_routes(board, telemetry, alive, ready), serving.clone()));
     let signal = stop_signal().await.context("can't wait for signals")?;
     tracing::info!(signal, "stopping");
     stop.cancel();

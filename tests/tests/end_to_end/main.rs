@@ -2,11 +2,16 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod exactly_once;
+mod kafka_topics;
+mod outage;
 mod pipes;
 mod quickstart;
+mod rebalance;
 mod requests;
+mod retention;
 mod rubbish;
 mod rules;
+mod security;
 mod senders;
 mod support;
 mod topics;
