@@ -69,7 +69,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let loaded = CancellationToken::new();
     let is_loaded = loaded.clone();
     let ready = move || if is_loaded.is_cancelled() { Ok(()) } else { Err("objects are not loaded yet".to_owned()) };
-    let routes = http::worker_routes(board.clone(), telemetry, ready);
+    let routes = http::worker_routes(board.clone(), telemetry, || Ok(()), ready);
     let telemetry_server = tokio::spawn(http::serve(telemetry_listener, routes, stop.clone()));
 
     let mut signal = pin!(stop_signal());

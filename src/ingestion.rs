@@ -52,11 +52,16 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     board.apply_counted(pipeline);
     let redrivers = Redrivers::default();
+    let ingestion = IngestionMetrics::new(&telemetry);
+    let alive = {
+        let ingestion = ingestion.clone();
+        move || ingestion.alive()
+    };
     let pipelines = Pipelines {
         board: board.clone(),
         embedded: None,
         metrics: Arc::new(RemoteMetrics::new(&args.metrics)?),
-        telemetry: IngestionMetrics::new(&telemetry),
+        telemetry: ingestion,
         data: args.data.join("pipelines"),
         http_address: SocketAddr::from((Ipv4Addr::UNSPECIFIED, HTTP_PORT)),
         stores: Stores::default(),
@@ -71,7 +76,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     };
     // Health is asked for until everything is drained.
     let serving = CancellationToken::new();
-    let routes = http::worker_routes(board, telemetry, ready).merge(redrive::routes(Arc::new(redrivers)));
+    let routes = http::worker_routes(board, telemetry, alive, ready).merge(redrive::routes(Arc::new(redrivers)));
     let server = tokio::spawn(http::serve(listener, routes, serving.clone()));
     let signal = stop_signal().await.context("can't wait for signals")?;
     tracing::info!(signal, "stopping");

@@ -118,7 +118,7 @@ async fn serve(args: Args) -> anyhow::Result<ExitCode> {
         cors_origins: args.access.cors_origin,
         base_path: args.access.base_path,
     });
-    let health = || http::health_routes(|| Ok(()));
+    let health = || http::health_routes(|| Ok(()), || Ok(()));
     let page = tokio::spawn(http::serve(listener, page.merge(health()), stop.clone()));
     let metrics_routes = taffrail_metrics::router(metrics.clone(), telemetry.clone()).merge(health());
     let metrics_api = tokio::spawn(http::serve(metrics_listener, metrics_routes, stop.clone()));

@@ -227,12 +227,11 @@ fn counted(
         watermark: reports().filter_map(|status| status.watermark.clone()).min().or_else(|| before.watermark.clone()),
         ..LogPipelineStatus::default()
     };
-    let topic = pipeline.spec.source.kafka.as_ref().map(|kafka| kafka.topic.as_str());
     let mut tallies = context.tallies.lock();
     let tally = tallies
         .entry(subject.uid.clone())
         .or_insert_with(|| Tally::from_status(before, told.iter().map(|(pod, _)| pod.clone())));
-    tally.count(topic, before, &told, &mut after);
+    tally.count(pipeline.spec.source.kafka.as_ref(), before, &told, &mut after);
     drop(tallies);
     // Who is silent for a moment has not caught up: what was known stays known.
     after.lag = after.lag.or(before.lag);

@@ -3,11 +3,16 @@
 
 mod dead_letters;
 mod exactly_once;
+mod kafka_topics;
+mod outage;
 mod pipes;
 mod quickstart;
+mod rebalance;
 mod requests;
+mod retention;
 mod rubbish;
 mod rules;
+mod security;
 mod senders;
 mod support;
 mod topics;

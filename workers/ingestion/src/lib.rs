@@ -15,6 +15,7 @@ mod health;
 mod lane;
 mod pipeline;
 mod positions;
+mod pulse;
 mod push;
 mod random;
 mod record;

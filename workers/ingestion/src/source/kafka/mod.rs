@@ -8,11 +8,14 @@
 //! While the pipeline is full, partitions are paused and polling goes on, so that the worker stays in its group.
 
 mod context;
+mod ends;
 mod letters;
 mod oauth;
 mod partition;
 mod poll;
 mod settings;
+mod topics;
+mod watchdog;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,6 +27,8 @@ pub(crate) use letters::InTopic;
 
 use self::partition::Start;
 use self::poll::{Poller, Shared};
+use self::topics::Topics;
+use self::watchdog::Watchdog;
 use super::{Checkpoint, Intake, Records};
 use crate::config::{PipelineConfig, StartError};
 use crate::health::Part;
@@ -43,8 +48,11 @@ pub(super) fn start(
     records: Records,
 ) -> Result<(JoinHandle<()>, Checkpoint), StartError> {
     let name = config.object.metadata.name.clone().unwrap_or_default();
-    let message = format!("waiting for partitions of the topic `{}`", spec.topic);
+    let topics = Topics::new(spec);
+    let message = format!("waiting for partitions of {topics}");
     intake.health.fail(Part::Source, STARTING, message);
+    let dead_letters = config.object.spec.dead_letter.as_ref().and_then(|target| target.kafka.as_ref());
+    let dead_letters = dead_letters.map(|target| target.topic.as_str());
     let shared = Shared {
         pipeline: config.name(),
         group: group_of(spec, &name),
@@ -53,6 +61,9 @@ pub(super) fn start(
             StartFrom::Latest => Start::End,
         },
         name,
+        excluded: topics.excluded(dead_letters),
+        topics,
+        was_there: Arc::default(),
         spec: spec.clone(),
         secrets: config.secrets.clone(),
         runtime: tokio::runtime::Handle::current(),
@@ -63,7 +74,7 @@ pub(super) fn start(
     std::thread::Builder::new()
         .name("kafka".to_owned())
         .spawn(move || {
-            Poller::new(shared, records).run();
+            Poller::new(shared, records, Watchdog::new(watchdog::PATIENCE)).run();
             // Nobody listens any more where closing took too long.
             let _ = over.send(());
         })
@@ -75,3 +86,6 @@ pub(super) fn start(
     // What is resolved is committed by the thread, which looks once a second.
     Ok((task, Arc::new(|| {})))
 }
+
+#[cfg(test)]
+mod tests;
