@@ -182,7 +182,7 @@ impl Context {
             let mut partitions = self.partitions.lock();
             for place in places {
                 let Some(partition) = partitions.get_mut(place) else { continue };
-                if let Some((position, note)) = partition.to_commit() {
+                if let Some((position, note)) = partition.next_commit() {
                     let mut element = list.add_partition(&place.0, place.1);
                     element.set_offset(Offset::Offset(position))?;
                     element.set_metadata(note.write());

@@ -285,7 +285,7 @@ impl Partition {
     }
 
     /// What is to be committed, if there is anything new.
-    pub(super) fn to_commit(&mut self) -> Option<(i64, Note)> {
+    pub(super) fn next_commit(&mut self) -> Option<(i64, Note)> {
         let Snapshot { position, ledger, watermark, last } = self.snapshot()?;
         if self.committed.is_some_and(|committed| committed >= position) {
             return None;
