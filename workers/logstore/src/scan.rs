@@ -3,7 +3,7 @@
 //!
 //! Texts are searched eight bytes at a time for what may end them (a quote, a backslash, a control character), by the
 //! bit tricks `haszero` and `hasless` of Sean Anderson's "Bit Twiddling Hacks". What passes here is JSON to everybody:
-//! escapes are whole, surrogates come in pairs, numbers are finite, and nothing is nested deeper than [`MAX_DEPTH`].
+//! escapes are whole, surrogates come in pairs, numbers are finite, and nothing is nested without end.
 
 use std::borrow::Cow;
 use std::ops::Range;
