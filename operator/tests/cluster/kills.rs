@@ -119,6 +119,10 @@ async fn undisturbed() -> Story {
                 (writes, since) = (life.tap.count(), Instant::now());
             }
         }
+        if chapter + 1 == CHAPTERS.len() {
+            // That is the garbage collector's work, which takes its time.
+            life.scratch.wait_for_picture("all is gone", &Picture::new()).await;
+        }
         story.push((life.scratch.picture().await, life.tap.take(), life.rollouts().await));
     }
     story
@@ -147,7 +151,6 @@ async fn live(story: &Story, index: usize, death: Death) -> Vec<String> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_an_operator_killed_at_any_write_leaves_the_next_one_finishes() {
     let story = undisturbed().await;
-    assert!(story[3].0.is_empty(), "something is left: {:?}", story[3].0.keys());
     for death in [Death::Unsent, Death::Unanswered] {
         let lives = join_all((0..LIVES).map(|index| live(&story, index, death))).await;
         let deaths = lives.concat();

@@ -26,7 +26,7 @@ async fn a_pipeline_gets_workers_and_says_what_they_have_loaded() {
     scratch.wait_for_condition("LogPipeline", "logs", "Ready", "False RollingOut").await;
     assert!(began.elapsed().as_secs() < 5, "a status within 5 s, and not {:?}", began.elapsed());
     let made = scratch.made().await;
-    let expected = ["ConfigMap", "Deployment", "NetworkPolicy", "PodDisruptionBudget"]
+    let expected = ["ConfigMap", "Deployment", "NetworkPolicy", "PodDisruptionBudget", "Service"]
         .map(|kind| format!("{kind} logs-ingestion"));
     let made: Vec<_> = made.into_iter().filter(|name| !name.starts_with("Pod ")).collect();
     assert_eq!(made, expected);

@@ -45,8 +45,11 @@ impl Watchdog {
 
     pub(super) fn look(&mut self, partitions: &mut BTreeMap<Place, Partition>, is_full: bool, now: Instant) -> Sight {
         let before = self.stuck.len();
-        // Those that go on, and those that somebody else has now.
-        self.stuck.retain(|place, _| partitions.get(place).is_some_and(|partition| !partition.has_taken));
+        // A new consumer has none at first.
+        if !partitions.is_empty() {
+            // Those that go on, and those that somebody else has now.
+            self.stuck.retain(|place, _| partitions.get(place).is_some_and(|partition| !partition.has_taken));
+        }
         if is_full {
             partitions.values_mut().for_each(|partition| partition.waiting = None);
         }
