@@ -61,7 +61,12 @@ impl Stage {
             if owned.iter().all(|partitions| !partitions.is_empty()) {
                 Ok(())
             } else {
-                Err(format!("not shared yet: {:?}", owned.iter().map(BTreeMap::len).collect::<Vec<_>>()))
+                let logs: Vec<_> = self.workers.iter().map(Worker::log).collect();
+                Err(format!(
+                    "not shared yet: {:?}\n{}",
+                    owned.iter().map(BTreeMap::len).collect::<Vec<_>>(),
+                    logs.join("\n")
+                ))
             }
         })
         .await;

@@ -315,8 +315,9 @@ impl ClientContext for Context {
             Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => {
                 (SOURCE_UNAVAILABLE, format!("the topic is not there; create it, or name another one: {reason}"))
             }
-            // An alert is what the other side has against us.
-            Some(RDKafkaErrorCode::SSL) if reason.contains("alert") => {
+            // An alert is what the other side has against us. With TLS 1.3 it comes after the handshake, and so is told as a
+            // failure of the connection.
+            Some(RDKafkaErrorCode::SSL | RDKafkaErrorCode::BrokerTransportFailure) if reason.contains("SSL alert") => {
                 (SOURCE_AUTH_FAILED, format!("the brokers refuse our certificate: {reason}"))
             }
             Some(RDKafkaErrorCode::SSL) => (SOURCE_UNAVAILABLE, format!("no TLS connection to the brokers: {reason}")),

@@ -370,10 +370,10 @@ impl Poller {
             Sight::Stuck { message, is_hopeless } => {
                 context.broken.store(true, Ordering::Release);
                 context.health.fail(Part::Source, SOURCE_STUCK, format!("{message}; making the consumer anew"));
-                pulse.count_restart();
                 if is_hopeless {
                     pulse.give_up(format!("{message}, and a new consumer does not help"));
                 }
+                pulse.count_restart();
             }
         }
     }
