@@ -15,6 +15,7 @@ use taffrail_runtime::{Board, Kind, Object, SecretFiles, Telemetry, http, start_
 use tokio_util::sync::CancellationToken;
 
 use crate::objects;
+use crate::redrive::RemoteRedrive;
 use crate::stores::Stores;
 
 /// The secret whose values are API keys.
@@ -27,6 +28,9 @@ pub(crate) struct Args {
     /// Address of the metrics worker
     #[arg(long, env = "TAFFRAIL_METRICS_URL", default_value = "http://127.0.0.1:9090")]
     metrics: Url,
+    /// Address of a pipeline's worker, which sends its dead letters again; `{name}` and `{namespace}` are the pipeline's
+    #[arg(long, default_value = "http://{name}-ingestion.{namespace}.svc:9090")]
+    ingestion: String,
     /// Folder of secrets: a folder for each, a file for each of its keys. The values of `taffrail-dashboard`, and of those
     /// that dashboards name, are API keys
     #[arg(long)]
@@ -65,7 +69,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let loaded = CancellationToken::new();
     let is_loaded = loaded.clone();
     let ready = move || if is_loaded.is_cancelled() { Ok(()) } else { Err("objects are not loaded yet".to_owned()) };
-    let routes = http::worker_routes(board.clone(), telemetry, ready);
+    let routes = http::worker_routes(board.clone(), telemetry, || Ok(()), ready);
     let telemetry_server = tokio::spawn(http::serve(telemetry_listener, routes, stop.clone()));
 
     let mut signal = pin!(stop_signal());
@@ -89,12 +93,14 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         tokio::spawn(secrets.watch(stop.clone()));
     }
     let stores = Stores::default();
-    let searched = stores.clone();
+    let (searched, letters) = (stores.clone(), stores.clone());
     tokio::spawn(stores.follow(board.clone(), stop.clone()));
     let router = taffrail_dashboard::router(Config {
         board,
         engine: Arc::new(RemoteEngine::new(args.metrics)?),
         stores: Arc::new(move || searched.all()),
+        letters: Arc::new(move |key| letters.letters(key)),
+        redrive: Arc::new(RemoteRedrive::new(args.ingestion)?),
         api_keys,
         cors_origins: args.access.cors_origin,
         base_path: args.access.base_path,

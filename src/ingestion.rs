@@ -10,10 +10,11 @@ use anyhow::{Context, bail};
 use reqwest::Url;
 use taffrail_crds::{Object, manifest};
 use taffrail_ingestion::{IngestionMetrics, RemoteMetrics};
-use taffrail_runtime::{Board, SecretFiles, Telemetry, http, start_logging, stop_signal};
+use taffrail_runtime::{Board, SecretFiles, Telemetry, http, redrive, start_logging, stop_signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::pipelines::{HTTP_PORT, Pipelines};
+use crate::redrive::Redrivers;
 use crate::stores::Stores;
 
 /// How long stopping waits for what is under way. Kubernetes gives a pod more.
@@ -50,14 +51,21 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         tokio::spawn(secrets.watch(stop.clone()));
     }
     board.apply_counted(pipeline);
+    let redrivers = Redrivers::default();
+    let ingestion = IngestionMetrics::new(&telemetry);
+    let alive = {
+        let ingestion = ingestion.clone();
+        move || ingestion.alive()
+    };
     let pipelines = Pipelines {
         board: board.clone(),
         embedded: None,
         metrics: Arc::new(RemoteMetrics::new(&args.metrics)?),
-        telemetry: IngestionMetrics::new(&telemetry),
+        telemetry: ingestion,
         data: args.data.join("pipelines"),
         http_address: SocketAddr::from((Ipv4Addr::UNSPECIFIED, HTTP_PORT)),
         stores: Stores::default(),
+        redrivers: redrivers.clone(),
         drain: DRAIN,
     };
     let pipelines = tokio::spawn(pipelines.run(stop.clone()));
@@ -68,7 +76,8 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     };
     // Health is asked for until everything is drained.
     let serving = CancellationToken::new();
-    let server = tokio::spawn(http::serve(listener, http::worker_routes(board, telemetry, ready), serving.clone()));
+    let routes = http::worker_routes(board, telemetry, alive, ready).merge(redrive::routes(Arc::new(redrivers)));
+    let server = tokio::spawn(http::serve(listener, routes, serving.clone()));
     let signal = stop_signal().await.context("can't wait for signals")?;
     tracing::info!(signal, "stopping");
     stop.cancel();

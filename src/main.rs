@@ -5,6 +5,7 @@ mod client;
 mod convert;
 mod crds;
 mod dashboard;
+mod dead_letters;
 mod ingestion;
 mod logs;
 mod metrics;
@@ -12,6 +13,7 @@ mod objects;
 mod operator;
 mod pipelines;
 mod query;
+mod redrive;
 mod rules;
 mod standalone;
 mod stores;
@@ -52,6 +54,8 @@ enum Command {
     Query(query::Args),
     /// Search in the logs of a running Taffrail
     Logs(logs::Args),
+    /// Look at what a pipeline could not read or store, and send it again
+    DeadLetters(dead_letters::Args),
 }
 
 fn main() -> ExitCode {
@@ -72,6 +76,7 @@ fn main() -> ExitCode {
         Command::Convert(args) => convert::run(args),
         Command::Query(args) => query::run(args),
         Command::Logs(args) => logs::run(args),
+        Command::DeadLetters(args) => dead_letters::run(args),
     };
     result.unwrap_or_else(|error| {
         complain(&format!("{error:#}"));

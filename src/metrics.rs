@@ -30,7 +30,8 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let options = Options { retention: args.retention.0, ..Options::default() };
     let store = Store::open(&args.data, options, &telemetry).context("can't open the series")?;
     let checked = store.clone();
-    let routes = taffrail_metrics::router(store.clone(), telemetry).merge(http::health_routes(move || checked.check()));
+    let routes = taffrail_metrics::router(store.clone(), telemetry)
+        .merge(http::health_routes(|| Ok(()), move || checked.check()));
     let server = tokio::spawn(http::serve(listener, routes, stop.clone()));
     let signal = stop_signal().await.context("can't wait for signals")?;
     tracing::info!(signal, "stopping");

@@ -97,7 +97,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     };
     let operator = Arc::new(Operator::start(config, client, metrics));
     let asked = operator.clone();
-    let routes = http::worker_routes(Board::new(), telemetry, move || asked.ready());
+    let routes = http::worker_routes(Board::new(), telemetry, || Ok(()), move || asked.ready());
     let server = tokio::spawn(http::serve(listener, routes, stop.clone()));
     let signal = stop_signal().await.context("can't wait for signals")?;
     tracing::info!(signal, "stopping");

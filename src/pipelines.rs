@@ -10,15 +10,13 @@ use jiff::Timestamp;
 use serde_json::json;
 use taffrail_crds::{Kind, LogPipeline, Object, ObjectKey};
 use taffrail_ingestion::{IngestionMetrics, MetricsSink, Pipeline, PipelineConfig, PipelineHandle, StartError};
-use taffrail_logstore::EmbeddedStore;
+use taffrail_logstore::{EmbeddedStore, LogStore};
 use taffrail_runtime::{Board, Change};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::redrive::Redrivers;
 use crate::stores::{self, NamedStore, Stores};
-
-/// Why a worker of one pipeline does not write to the built-in store.
-const NO_EMBEDDED: &str = "the embedded sink is for `taffrail standalone` only: name an elasticsearch sink";
 
 /// The port of http sources that the command line may move.
 pub(crate) const HTTP_PORT: u16 = 8081;
@@ -41,6 +39,7 @@ pub(crate) struct Pipelines {
     /// Where http sources listen: on this address, and on this port where the object says [`HTTP_PORT`].
     pub(crate) http_address: SocketAddr,
     pub(crate) stores: Stores,
+    pub(crate) redrivers: Redrivers,
     /// How long stopping waits for what is under way.
     pub(crate) drain: Duration,
 }
@@ -82,6 +81,7 @@ impl Pipelines {
                     handle.stop().await;
                 }
                 self.stores.remove(&key);
+                self.redrivers.remove(&key);
             }
             Change::Applied(_) | Change::Deleted(_) => {
                 let secret = match &change {
@@ -104,6 +104,7 @@ impl Pipelines {
     }
 
     async fn restart(&self, key: &ObjectKey, running: &mut BTreeMap<ObjectKey, Option<PipelineHandle>>) {
+        self.redrivers.remove(key);
         if let Some(Some(handle)) = running.remove(key) {
             handle.stop().await;
         }
@@ -136,13 +137,8 @@ impl Pipelines {
 
     async fn start(&self, key: &ObjectKey, object: Arc<LogPipeline>) -> Result<PipelineHandle, StartError> {
         let secrets = stores::secrets(&self.board, &key.namespace);
-        let store = match NamedStore::elasticsearch(&object.spec, &secrets)? {
-            Some(store) => store,
-            None => {
-                let store = self.embedded.clone().ok_or_else(|| StartError::Spec(NO_EMBEDDED.to_owned()))?;
-                NamedStore { id: "embedded".to_owned(), store }
-            }
-        };
+        let embedded = self.embedded.clone().map(|store| -> Arc<dyn LogStore> { store });
+        let store = NamedStore::of(&object, &secrets, embedded)?;
         self.stores.set(key, store.clone());
         let (board, reported) = (self.board.clone(), key.clone());
         let http_address = object.spec.source.http.as_ref().map(|http| {
@@ -165,7 +161,9 @@ impl Pipelines {
             drain: self.drain,
             object,
         };
-        Pipeline::start(config).await
+        let handle = Pipeline::start(config).await?;
+        self.redrivers.set(key, handle.redriver());
+        Ok(handle)
     }
 }
 

@@ -43,7 +43,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let loaded = CancellationToken::new();
     let is_loaded = loaded.clone();
     let ready = move || if is_loaded.is_cancelled() { Ok(()) } else { Err("rules are not loaded yet".to_owned()) };
-    let routes = http::worker_routes(board.clone(), telemetry.clone(), ready);
+    let routes = http::worker_routes(board.clone(), telemetry.clone(), || Ok(()), ready);
     let server = tokio::spawn(http::serve(listener, routes, stop.clone()));
 
     let mut signal = pin!(stop_signal());

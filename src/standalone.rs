@@ -22,6 +22,7 @@ use self::classic::Classic;
 use self::metrics::LocalMetrics;
 use crate::dashboard::Access;
 use crate::pipelines::{self, Pipelines};
+use crate::redrive::Redrivers;
 use crate::stores::Stores;
 
 mod classic;
@@ -93,7 +94,8 @@ async fn serve(args: Args) -> anyhow::Result<ExitCode> {
         clock: Arc::new(SystemClock),
     })
     .context("can't start the rules")?;
-    let stores = Stores::default();
+    let (stores, redrivers) = (Stores::default(), Redrivers::default());
+    let letters = stores.clone();
     let pipelines = Pipelines {
         board: board.clone(),
         embedded: Some(logs.clone()),
@@ -102,6 +104,7 @@ async fn serve(args: Args) -> anyhow::Result<ExitCode> {
         data: args.data.join("pipelines"),
         http_address: args.http_listen,
         stores: stores.clone(),
+        redrivers: redrivers.clone(),
         drain: DRAIN,
     };
     let pipelines = tokio::spawn(pipelines.run(stop.clone()));
@@ -109,11 +112,13 @@ async fn serve(args: Args) -> anyhow::Result<ExitCode> {
         board: board.clone(),
         engine,
         stores: Arc::new(move || stores.all()),
+        letters: Arc::new(move |key| letters.letters(key)),
+        redrive: Arc::new(redrivers),
         api_keys: args.access.api_key,
         cors_origins: args.access.cors_origin,
         base_path: args.access.base_path,
     });
-    let health = || http::health_routes(|| Ok(()));
+    let health = || http::health_routes(|| Ok(()), || Ok(()));
     let page = tokio::spawn(http::serve(listener, page.merge(health()), stop.clone()));
     let metrics_routes = taffrail_metrics::router(metrics.clone(), telemetry.clone()).merge(health());
     let metrics_api = tokio::spawn(http::serve(metrics_listener, metrics_routes, stop.clone()));

@@ -4,27 +4,43 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use parking_lot::RwLock;
-use taffrail_crds::{Kind, LogPipelineSpec, Object, ObjectKey};
+use taffrail_crds::{Kind, LogPipeline, Object, ObjectKey};
 use taffrail_ingestion::{Secrets, StartError};
-use taffrail_logstore::LogStore;
 use taffrail_logstore::elasticsearch::ElasticsearchStore;
+use taffrail_logstore::{DeadLetters, LogStore};
 use taffrail_runtime::Board;
 use tokio_util::sync::CancellationToken;
+
+/// Why a process does not write to the built-in store.
+const NO_EMBEDDED: &str = "the embedded sink is for `taffrail standalone` only: name an elasticsearch sink";
 
 /// A store, and what tells it from others.
 #[derive(Clone)]
 pub(crate) struct NamedStore {
     pub(crate) id: String,
     pub(crate) store: Arc<dyn LogStore>,
+    /// Where the dead letters of the pipeline are.
+    pub(crate) letters: Arc<dyn DeadLetters>,
 }
 
 impl NamedStore {
-    /// The Elasticsearch that a pipeline writes to; none where it writes to the embedded store.
-    pub(crate) fn elasticsearch(spec: &LogPipelineSpec, secrets: &Secrets) -> Result<Option<Self>, StartError> {
-        let Some(sink) = &spec.sink.elasticsearch else { return Ok(None) };
-        let options = taffrail_ingestion::elasticsearch_options(spec, secrets)?;
-        let store = ElasticsearchStore::new(options).map_err(|error| StartError::Spec(error.to_string()))?;
-        Ok(Some(Self { id: format!("{}/{}", sink.urls.join(","), sink.index), store: Arc::new(store) }))
+    /// The store that a pipeline writes to. `embedded` is the built-in one, in a process that has it.
+    pub(crate) fn of(
+        pipeline: &LogPipeline,
+        secrets: &Secrets,
+        embedded: Option<Arc<dyn LogStore>>,
+    ) -> Result<Self, StartError> {
+        let (id, store) = if let Some(sink) = &pipeline.spec.sink.elasticsearch {
+            let options = taffrail_ingestion::elasticsearch_options(&pipeline.spec, secrets)?;
+            let store = ElasticsearchStore::new(options).map_err(|error| StartError::Spec(error.to_string()))?;
+            let store: Arc<dyn LogStore> = Arc::new(store);
+            (format!("{}/{}", sink.urls.join(","), sink.index), store)
+        } else {
+            let store = embedded.ok_or_else(|| StartError::Spec(NO_EMBEDDED.to_owned()))?;
+            ("embedded".to_owned(), store)
+        };
+        let letters = taffrail_ingestion::dead_letters(pipeline, store.clone(), secrets)?;
+        Ok(Self { id, store, letters })
     }
 }
 
@@ -44,6 +60,11 @@ impl Stores {
         let mut seen = BTreeSet::new();
         let stores = self.0.read();
         stores.values().filter(|named| seen.insert(named.id.clone())).map(|named| named.store.clone()).collect()
+    }
+
+    /// The dead letters of a pipeline.
+    pub(crate) fn letters(&self, key: &ObjectKey) -> Option<Arc<dyn DeadLetters>> {
+        self.0.read().get(key).map(|named| named.letters.clone())
     }
 
     pub(crate) fn set(&self, key: &ObjectKey, store: NamedStore) {
@@ -67,8 +88,11 @@ impl Stores {
             let mut stores = BTreeMap::new();
             for entry in board.list(Kind::LogPipeline) {
                 let (key, Object::LogPipeline(pipeline)) = (entry.object.key(), &entry.object) else { continue };
-                match NamedStore::elasticsearch(&pipeline.spec, &secrets(&board, &key.namespace)) {
-                    Ok(store) => stores.extend(store.map(|store| (key, store))),
+                if pipeline.spec.sink.elasticsearch.is_none() {
+                    continue;
+                }
+                match NamedStore::of(pipeline, &secrets(&board, &key.namespace), None) {
+                    Ok(store) => stores.extend([(key, store)]),
                     Err(error) => tracing::warn!(pipeline = %key, "its logs can't be searched: {error}"),
                 }
             }

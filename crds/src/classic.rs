@@ -92,11 +92,9 @@ fn credentials(elasticsearch: &Elasticsearch) -> Option<Secret> {
 fn pipeline(config: &Config, auth: Option<ElasticsearchAuth>) -> LogPipeline {
     let kafka = KafkaSource {
         brokers: config.kafka.brokers.iter().map(|broker| with_port(broker)).collect(),
-        topic: config.kafka.topic.clone(),
+        topic: Some(config.kafka.topic.clone()),
         group: Some("taffrail-logs".to_owned()),
-        start_from: crate::StartFrom::default(),
-        tls: None,
-        sasl: None,
+        ..KafkaSource::default()
     };
     let elasticsearch = ElasticsearchSink {
         urls: config.elasticsearch.urls.clone(),

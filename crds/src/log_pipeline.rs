@@ -39,6 +39,13 @@ pub use source::*;
     validation = Rule::new("!has(self.deadLetter) || !has(self.deadLetter.kafka) || has(self.source.kafka)")
         .message("a Kafka topic for dead letters needs a Kafka source, because it is on the source's brokers")
         .field_path(".deadLetter"),
+    validation = Rule::new(
+        "!has(self.deadLetter) || !has(self.deadLetter.kafka) || !has(self.source.kafka) \
+         || !((has(self.source.kafka.topic) ? [self.source.kafka.topic] : []) \
+         + (has(self.source.kafka.topics) ? self.source.kafka.topics : [])).exists(topic, topic == self.deadLetter.kafka.topic)"
+    )
+    .message("a pipeline must not read its own dead letters: name another topic")
+    .field_path(".deadLetter"),
     validation = Rule::new("!has(self.replicas) || !has(self.autoscaling)")
         .message("set either `replicas` or `autoscaling`: the autoscaler chooses the number of workers")
         .field_path(".replicas"),
@@ -311,7 +318,7 @@ pub struct LogPipelineStatus {
     /// Up to which event time the pipeline has delivered, RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub watermark: Option<String>,
-    /// What the counts above consist of where the source is a Kafka topic, by topic and partition. The counts of a
+    /// What the counts above consist of where the source is Kafka, by topic and partition. The counts of a
     /// partition go with it from worker to worker. A topic that was read before keeps its entries.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 100))]
@@ -334,6 +341,14 @@ pub struct RecordCounts {
     /// Records that the transform dropped on purpose.
     #[serde(default)]
     pub filtered: u64,
+    /// Records that Kafka's retention removed before they were read. They are not among those consumed.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub lost: u64,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 impl RecordCounts {
@@ -343,6 +358,7 @@ impl RecordCounts {
             deduplicated: combine(self.deduplicated, other.deduplicated),
             dead_lettered: combine(self.dead_lettered, other.dead_lettered),
             filtered: combine(self.filtered, other.filtered),
+            lost: combine(self.lost, other.lost),
         }
     }
 
@@ -358,7 +374,7 @@ impl RecordCounts {
         self.each(other, u64::saturating_sub)
     }
 
-    /// All records.
+    /// All records that were consumed.
     #[must_use]
     pub fn total(self) -> u64 {
         let parts = [self.deduplicated, self.dead_lettered, self.filtered];

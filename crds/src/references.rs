@@ -33,6 +33,13 @@ impl LogPipelineSpec {
     pub fn secret_names(&self) -> BTreeSet<String> {
         self.source.secret_names().into_iter().chain(self.sink.secret_names()).collect()
     }
+
+    /// Names of the secrets that reading what the pipeline has written needs: its logs, and its dead letters.
+    #[must_use]
+    pub fn reader_secret_names(&self) -> BTreeSet<String> {
+        let in_topic = self.dead_letter.as_ref().is_some_and(|letters| letters.kafka.is_some());
+        if in_topic { self.secret_names() } else { self.sink.secret_names() }
+    }
 }
 
 impl Receiver {
@@ -90,7 +97,11 @@ mod tests {
         }))
         .expect("spec");
         assert_eq!(names(spec.secret_names()), ["es", "es-ca", "kafka-ca", "kafka-cert", "kafka-user"]);
-        assert_eq!(names(spec.sink.secret_names()), ["es", "es-ca"]);
+        assert_eq!(names(spec.reader_secret_names()), ["es", "es-ca"]);
+        let topic =
+            Some(crate::DeadLetter { kafka: Some(crate::DeadLetterTopic { topic: "dead".to_owned() }), index: None });
+        let in_topic = LogPipelineSpec { dead_letter: topic, ..spec };
+        assert_eq!(in_topic.reader_secret_names(), in_topic.secret_names());
     }
 
     #[test]

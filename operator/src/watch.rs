@@ -224,7 +224,7 @@ fn secret_changed(context: &Context, namespace: &str, name: &str, is_gone: bool)
     for pipeline in context.pipelines.in_namespace(namespace) {
         let DeserializeGuard(Ok(pipeline)) = pipeline.as_ref() else { continue };
         if pipeline.spec.secret_names().contains(name) {
-            is_shared |= pipeline.spec.sink.secret_names().contains(name);
+            is_shared |= pipeline.spec.reader_secret_names().contains(name);
             look_at(context, pipeline);
         }
     }

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
-use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer as _, ThreadedProducer};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -17,21 +17,109 @@ pub fn address() -> String {
     crate::variable("TAFFRAIL_TEST_KAFKA")
 }
 
-fn config() -> ClientConfig {
-    let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", address());
-    config
+/// Brokers to be worked with.
+pub struct Cluster {
+    config: ClientConfig,
 }
 
-fn admin() -> Result<AdminClient<DefaultClientContext>> {
-    config().create().context("no Kafka client")
+impl Cluster {
+    /// That of all tests.
+    #[must_use]
+    pub fn shared() -> Self {
+        Self::at(&address())
+    }
+
+    /// Brokers at addresses that are separated by commas.
+    #[must_use]
+    pub fn at(brokers: &str) -> Self {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", brokers);
+        Self { config }
+    }
+
+    fn admin(&self) -> Result<AdminClient<DefaultClientContext>> {
+        self.config.create().context("no Kafka client")
+    }
+
+    /// What clients are told, to be added to.
+    #[must_use]
+    pub fn config(&self) -> ClientConfig {
+        self.config.clone()
+    }
+
+    /// How many brokers there are.
+    ///
+    /// # Errors
+    /// When none answers.
+    pub fn brokers(&self) -> Result<usize> {
+        let admin = self.admin()?;
+        Ok(admin.inner().fetch_metadata(None, Duration::from_secs(2))?.brokers().len())
+    }
+
+    /// Makes a topic.
+    ///
+    /// # Errors
+    /// When Kafka does not.
+    pub async fn create_topic(
+        &self,
+        name: &str,
+        partitions: i32,
+        replicas: i32,
+        settings: &[(&str, &str)],
+    ) -> Result<()> {
+        let mut topic = NewTopic::new(name, partitions, TopicReplication::Fixed(replicas));
+        for (key, value) in settings {
+            topic = topic.set(key, value);
+        }
+        for outcome in self.admin()?.create_topics([&topic], &options()).await? {
+            outcome.map_err(|(name, code)| anyhow!("could not create the topic {name}: {code}"))?;
+        }
+        Ok(())
+    }
+
+    /// Gives a topic more partitions.
+    ///
+    /// # Errors
+    /// When Kafka does not.
+    pub async fn grow_topic(&self, name: &str, partitions: usize) -> Result<()> {
+        for outcome in self.admin()?.create_partitions([&NewPartitions::new(name, partitions)], &options()).await? {
+            outcome.map_err(|(name, code)| anyhow!("could not grow the topic {name}: {code}"))?;
+        }
+        Ok(())
+    }
+
+    /// Removes the records of a partition that are below an offset, as retention does.
+    ///
+    /// # Errors
+    /// When Kafka does not.
+    pub async fn remove_records(&self, topic: &str, partition: i32, below: i64) -> Result<()> {
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(topic, partition, Offset::Offset(below))?;
+        for element in self.admin()?.delete_records(&list, &options()).await?.elements() {
+            element.error()?;
+        }
+        Ok(())
+    }
+
+    /// A producer of records for a topic.
+    ///
+    /// # Errors
+    /// When there is no client.
+    pub fn producer(&self, topic: &str, partitions: i32, settings: &[(&str, &str)]) -> Result<Producer> {
+        let mut config = self.config();
+        config.set("enable.idempotence", "true").set("linger.ms", "20").set("message.max.bytes", "8000000");
+        for (key, value) in settings {
+            config.set(*key, *value);
+        }
+        Ok(Producer { producer: config.create()?, topic: topic.to_owned(), partitions, next: 0 })
+    }
 }
 
 fn options() -> AdminOptions {
     AdminOptions::new().operation_timeout(Some(PATIENCE)).request_timeout(Some(PATIENCE))
 }
 
-/// Makes a topic.
+/// Makes a topic on the brokers of all tests.
 ///
 /// # Errors
 /// When Kafka does not.
@@ -44,14 +132,7 @@ pub async fn create_topic(name: &str, partitions: i32) -> Result<()> {
 /// # Errors
 /// When Kafka does not.
 pub async fn create_topic_with(name: &str, partitions: i32, settings: &[(&str, &str)]) -> Result<()> {
-    let mut topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
-    for (key, value) in settings {
-        topic = topic.set(key, value);
-    }
-    for outcome in admin()?.create_topics([&topic], &options()).await? {
-        outcome.map_err(|(name, code)| anyhow!("could not create the topic {name}: {code}"))?;
-    }
-    Ok(())
+    Cluster::shared().create_topic(name, partitions, 1, settings).await
 }
 
 /// Deletes a topic. Afterwards it can be made anew.
@@ -59,7 +140,7 @@ pub async fn create_topic_with(name: &str, partitions: i32, settings: &[(&str, &
 /// # Errors
 /// When Kafka does not.
 pub async fn delete_topic(name: &str) -> Result<()> {
-    for outcome in admin()?.delete_topics(&[name], &options()).await? {
+    for outcome in Cluster::shared().admin()?.delete_topics(&[name], &options()).await? {
         outcome.map_err(|(name, code)| anyhow!("could not delete the topic {name}: {code}"))?;
     }
     Ok(())
@@ -74,15 +155,12 @@ pub struct Producer {
 }
 
 impl Producer {
+    /// One for a topic on the brokers of all tests.
+    ///
     /// # Errors
     /// When there is no client.
     pub fn new(topic: &str, partitions: i32) -> Result<Self> {
-        let producer = config()
-            .set("enable.idempotence", "true")
-            .set("linger.ms", "20")
-            .set("message.max.bytes", "8000000")
-            .create()?;
-        Ok(Self { producer, topic: topic.to_owned(), partitions, next: 0 })
+        Cluster::shared().producer(topic, partitions, &[])
     }
 
     /// Hands a record over.

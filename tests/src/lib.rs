@@ -1,10 +1,13 @@
 //! End-to-end tests: the program as users start it, against real Kafka and Elasticsearch. This is the harness; the
 //! tests are in `tests/`.
 
+pub mod brokers;
 pub mod elasticsearch;
+pub mod ingestion;
 pub mod kafka;
 pub mod kubernetes;
 pub mod process;
+pub mod proxy;
 pub mod taffrail;
 mod wait;
 pub mod webhook;

@@ -59,6 +59,9 @@ impl Servers {
         eprintln!("servers are up after {:.1} s", begun.elapsed().as_secs_f64());
         let exports = vec![
             ("TAFFRAIL_TEST_KAFKA", kafka_address.to_string()),
+            // For tests that start brokers of their own.
+            ("TAFFRAIL_TEST_JAVA", jdk.program("java").display().to_string()),
+            ("TAFFRAIL_TEST_KAFKA_HOME", kafka::home()?.display().to_string()),
             ("TAFFRAIL_TEST_ELASTICSEARCH", format!("http://{http_address}")),
             ("TAFFRAIL_TEST_ELASTICSEARCH_TLS", format!("https://127.0.0.1:{tls_port}")),
             ("TAFFRAIL_TEST_ELASTICSEARCH_CA", ca.display().to_string()),

@@ -14,7 +14,7 @@ use crate::patterns::{DNS_NAME, HOST_PORT, TOPIC};
 ))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Source {
-    /// A Kafka topic.
+    /// Kafka topics.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kafka: Option<KafkaSource>,
     /// Logs that others send: lines and JSON over HTTP, Elasticsearch's `_bulk`, OTLP over HTTP and gRPC, Loki's push.
@@ -31,21 +31,37 @@ pub struct Source {
     pub demo: Option<DemoSource>,
 }
 
-/// A Kafka topic.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+/// Kafka topics.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[x_kube(validation = (
+    "[has(self.topic), has(self.topics), has(self.topicPattern)].exists_one(set, set)",
+    "name exactly one of `topic`, `topics` and `topicPattern`"
+))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct KafkaSource {
     /// Bootstrap servers, `host:port`.
     #[schemars(length(min = 1, max = 32), inner(length(max = 260), regex(pattern = HOST_PORT)))]
     pub brokers: Vec<String>,
     /// The topic to read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 249), regex(pattern = TOPIC))]
-    pub topic: String,
+    pub topic: Option<String>,
+    /// The topics to read.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 1, max = 100), inner(length(min = 1, max = 249), regex(pattern = TOPIC)))]
+    pub topics: Vec<String>,
+    /// Which topics to read: an extended regular expression (POSIX) that the whole name must match, such as `logs-.*`.
+    /// A new topic is noticed within seconds. Topics whose names begin with `__` are Kafka's own and never match, and
+    /// neither does the pipeline's topic of dead letters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 1024))]
+    pub topic_pattern: Option<String>,
     /// The consumer group. Default: `taffrail-<name of the pipeline>`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 255))]
     pub group: Option<String>,
-    /// Where a group starts that has committed nothing yet.
+    /// Where a group starts that has committed nothing yet. Partitions and topics that come later are read from their
+    /// beginning.
     #[serde(default)]
     pub start_from: StartFrom,
     /// Encrypts the connection.
@@ -54,6 +70,15 @@ pub struct KafkaSource {
     /// Authenticates to the brokers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sasl: Option<KafkaSasl>,
+}
+
+impl KafkaSource {
+    /// Whether a topic is named. Nobody but Kafka can tell where there is a pattern: then it is none.
+    #[must_use]
+    pub fn names(&self, topic: &str) -> Option<bool> {
+        let named = || self.topic.iter().chain(&self.topics).any(|named| named == topic);
+        self.topic_pattern.is_none().then(named)
+    }
 }
 
 /// Where a consumer group without committed offsets starts.

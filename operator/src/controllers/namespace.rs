@@ -83,7 +83,7 @@ fn dereference(context: &Context, namespace: &str) -> Needs {
         let Some(owner) = owner::<LogPipeline>(pipeline.as_ref()) else { continue };
         let needs_metrics = match pipeline.as_ref() {
             DeserializeGuard(Ok(pipeline)) => {
-                needs.dashboard_secrets.extend(pipeline.spec.sink.secret_names());
+                needs.dashboard_secrets.extend(pipeline.spec.reader_secret_names());
                 !pipeline.spec.metrics.is_empty()
             }
             // What can't be read any more needs what it needed.

@@ -37,7 +37,6 @@ struct Facts {
     secrets: Vec<String>,
     missing: Vec<String>,
     secrets_hash: String,
-    monitors: bool,
 }
 
 /// A pipeline's workload, as it should be.
@@ -82,7 +81,6 @@ async fn dereference(context: &Context, pipeline: &LogPipeline, subject: &Subjec
         missing: context.secrets.missing(&subject.namespace, &names),
         secrets_hash: secrets::hash_of(context, &subject.namespace, &names).await?,
         secrets: names.into_iter().collect(),
-        monitors: context.monitors(),
     })
 }
 
@@ -123,15 +121,13 @@ pub(super) fn objection(config: &Config, pipeline: &LogPipeline) -> Option<Why> 
         secrets: pipeline.spec.secret_names().into_iter().collect(),
         missing: Vec::new(),
         secrets_hash: String::new(),
-        monitors: config.service_monitors,
     };
     let subject = Subject::new::<LogPipeline>(&pipeline.metadata);
     validate(pipeline).and_then(|()| build(config, pipeline, &subject, &facts)).err()
 }
 
 fn build(config: &Config, pipeline: &LogPipeline, subject: &Subject, facts: &Facts) -> Result<Plan, Why> {
-    let around =
-        Surroundings { config, secrets: &facts.secrets, secrets_hash: &facts.secrets_hash, monitors: facts.monitors };
+    let around = Surroundings { config, secrets: &facts.secrets, secrets_hash: &facts.secrets_hash };
     let rendered = render(pipeline, &subject.namespace, &subject.owner(), &around);
     let (objects, content_hash) = rendered.map_err(|error| Why::new("InvalidTemplate", error.to_string()))?;
     Ok(Plan { objects, content_hash })
@@ -231,12 +227,11 @@ fn counted(
         watermark: reports().filter_map(|status| status.watermark.clone()).min().or_else(|| before.watermark.clone()),
         ..LogPipelineStatus::default()
     };
-    let topic = pipeline.spec.source.kafka.as_ref().map(|kafka| kafka.topic.as_str());
     let mut tallies = context.tallies.lock();
     let tally = tallies
         .entry(subject.uid.clone())
         .or_insert_with(|| Tally::from_status(before, told.iter().map(|(pod, _)| pod.clone())));
-    tally.count(topic, before, &told, &mut after);
+    tally.count(pipeline.spec.source.kafka.as_ref(), before, &told, &mut after);
     drop(tallies);
     // Who is silent for a moment has not caught up: what was known stays known.
     after.lag = after.lag.or(before.lag);

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use parking_lot::Mutex;
-use taffrail_crds::{LogPipelineStatus, RecordCounts};
+use taffrail_crds::{KafkaSource, LogPipelineStatus, RecordCounts};
 
 mod partitions;
 
@@ -32,17 +32,21 @@ impl Tally {
     }
 
     /// Takes in what the pods that are there have said, and sets what all there ever were have counted, and how far
-    /// those that are there lag behind. `topic` is the one that the pipeline reads, `before` is what the status says so
-    /// far.
+    /// those that are there lag behind. `kafka` is where the pipeline reads, `before` is what the status says so far.
     pub(crate) fn count(
         &mut self,
-        topic: Option<&str>,
+        kafka: Option<&KafkaSource>,
         before: &LogPipelineStatus,
         told: &[Told],
         status: &mut LogPipelineStatus,
     ) {
         let reports = || told.iter().filter_map(|(_, report)| report.as_ref());
-        self.partitions.take_in(topic, reports().flat_map(|report| &report.partitions));
+        let told_of = || reports().flat_map(|report| &report.partitions);
+        let topics: BTreeSet<&str> = told_of().map(|partition| partition.topic.as_str()).collect();
+        // What fits a pattern only the workers know.
+        let is_read =
+            |topic: &str| kafka.is_some_and(|kafka| kafka.names(topic).unwrap_or_else(|| topics.contains(topic)));
+        self.partitions.take_in(is_read, told_of());
         let own: Vec<_> =
             told.iter().map(|(pod, report)| (pod.clone(), report.as_ref().map(beyond_partitions))).collect();
         let own = self.workers.sum(&own);

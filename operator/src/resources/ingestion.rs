@@ -22,8 +22,6 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) secrets: &'a [String],
     /// The hash of what is in them.
     pub(crate) secrets_hash: &'a str,
-    /// Whether the Prometheus Operator is there.
-    pub(crate) monitors: bool,
 }
 
 /// All objects of a pipeline, and the hash of what its workers are started with.
@@ -84,16 +82,15 @@ pub(crate) fn render(
     let budget = json!({"spec": {"maxUnavailable": 1, "selector": {"matchLabels": of.selector()}}});
     let file = json!({"data": {FILE: file(pipeline, namespace)}});
     let open: Vec<_> = http.iter().map(|(_, port)| *port).collect();
-    let mut all = vec![
+    let all = vec![
         // First, so that no pod runs without it.
         network::policy(&of, owners, &open, around.config),
         Rendered::new(ChildKind::ConfigMap, &name, &of, owners, file),
         Rendered::new(ChildKind::DisruptionBudget, &name, &of, owners, budget),
         Rendered::new(ChildKind::Deployment, &name, &of, owners, json!({"spec": spec})),
+        // The dashboard worker asks it to send dead letters again.
+        service(&of, owners, &http.into_iter().collect::<Vec<_>>()),
     ];
-    if http.is_some() || around.monitors {
-        all.push(service(&of, owners, &http.into_iter().collect::<Vec<_>>()));
-    }
     Ok((all, content_hash))
 }
 

@@ -29,14 +29,14 @@ fn telemetry_peers(of: &Identity<'_>, config: &Config) -> Vec<Value> {
         "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": config.own_namespace}},
         "podSelector": {"matchLabels": {"app.kubernetes.io/name": "taffrail", COMPONENT: "operator"}},
     })];
-    peers.push(match of.component {
+    let worker = |component: Component| json!({"podSelector": {"matchLabels": {"app.kubernetes.io/name": "taffrail", COMPONENT: component.name()}}});
+    match of.component {
         // The namespace's applications send metrics, and its people read them.
-        Component::Metrics => json!({"podSelector": {}}),
-        // The metrics worker scrapes the others.
-        _ => json!({"podSelector": {"matchLabels": {
-            "app.kubernetes.io/name": "taffrail", COMPONENT: Component::Metrics.name(),
-        }}}),
-    });
+        Component::Metrics => peers.push(json!({"podSelector": {}})),
+        // The metrics worker scrapes the others, and the dashboard worker has dead letters sent again.
+        Component::Ingestion => peers.extend([worker(Component::Metrics), worker(Component::Dashboard)]),
+        Component::Rules | Component::Dashboard => peers.push(worker(Component::Metrics)),
+    }
     if config.service_monitors {
         peers.push(json!({
             "namespaceSelector": {},

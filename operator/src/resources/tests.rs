@@ -88,16 +88,15 @@ spec:
 ";
 
 #[rstest]
-#[case::plain("plain", PLAIN, false)]
-#[case::secrets("secrets", SECRETS, false)]
-#[case::http("http", HTTP, true)]
-#[case::template("template", TEMPLATE, false)]
-fn ingestion(#[case] name: &str, #[case] object: &str, #[case] monitors: bool) {
+#[case::plain("plain", PLAIN)]
+#[case::secrets("secrets", SECRETS)]
+#[case::http("http", HTTP)]
+#[case::template("template", TEMPLATE)]
+fn ingestion(#[case] name: &str, #[case] object: &str) {
     let pipeline: LogPipeline = read(object);
     let names: Vec<_> = pipeline.spec.secret_names().into_iter().collect();
     let config = config();
-    let around =
-        crate::resources::ingestion::Surroundings { config: &config, secrets: &names, secrets_hash: "hash", monitors };
+    let around = crate::resources::ingestion::Surroundings { config: &config, secrets: &names, secrets_hash: "hash" };
     let owner = owner("LogPipeline", pipeline.metadata.name.as_deref().expect("a name"));
     let (rendered, _) = crate::resources::ingestion::render(&pipeline, "shop", &owner, &around).expect("fits");
     insta::assert_snapshot!(format!("ingestion_{name}"), yaml(&rendered));
@@ -187,12 +186,7 @@ fn scaling_and_looks_start_no_worker_anew() {
     let hash = |text: &str| {
         let pipeline: LogPipeline = read(text);
         let config = config();
-        let around = crate::resources::ingestion::Surroundings {
-            config: &config,
-            secrets: &[],
-            secrets_hash: "hash",
-            monitors: false,
-        };
+        let around = crate::resources::ingestion::Surroundings { config: &config, secrets: &[], secrets_hash: "hash" };
         let (_, hash) = crate::resources::ingestion::render(&pipeline, "shop", &owner("LogPipeline", "logs"), &around)
             .expect("fits");
         hash

@@ -1,6 +1,6 @@
 //! A LogPipeline from its creation to its end.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::{Scratch, TAFFRAIL, message, pipeline_report, said, until};
 
@@ -26,7 +26,7 @@ async fn a_pipeline_gets_workers_and_says_what_they_have_loaded() {
     scratch.wait_for_condition("LogPipeline", "logs", "Ready", "False RollingOut").await;
     assert!(began.elapsed().as_secs() < 5, "a status within 5 s, and not {:?}", began.elapsed());
     let made = scratch.made().await;
-    let expected = ["ConfigMap", "Deployment", "NetworkPolicy", "PodDisruptionBudget"]
+    let expected = ["ConfigMap", "Deployment", "NetworkPolicy", "PodDisruptionBudget", "Service"]
         .map(|kind| format!("{kind} logs-ingestion"));
     let made: Vec<_> = made.into_iter().filter(|name| !name.starts_with("Pod ")).collect();
     assert_eq!(made, expected);
@@ -120,7 +120,7 @@ async fn what_a_partition_has_counted_goes_with_it_and_outlives_the_operator() {
 }
 
 #[tokio::test]
-async fn a_source_that_listens_gets_a_service_which_goes_with_it() {
+async fn the_service_has_the_port_of_a_source_that_listens() {
     let scratch = Scratch::new("http").await;
     let _operator = scratch.operator().await;
     let http = PIPELINE.replace("kafka: {brokers: ['kafka:9092'], topic: logs}", "http: {port: 8081}");
@@ -128,7 +128,9 @@ async fn a_source_that_listens_gets_a_service_which_goes_with_it() {
     let service = scratch.wait_for("v1", "Service", "web-ingestion", |_| true).await;
     assert_eq!(service["spec"]["ports"][1]["port"], 8081);
     scratch.apply("LogPipeline", "web", PIPELINE).await;
-    scratch.wait_until_gone("v1", "Service", "web-ingestion").await;
+    let only_telemetry = |service: &Value| service["spec"]["ports"].as_array().is_some_and(|ports| ports.len() == 1);
+    let service = scratch.wait_for("v1", "Service", "web-ingestion", only_telemetry).await;
+    assert_eq!(service["spec"]["ports"][0]["port"], 9090);
 }
 
 #[tokio::test]

@@ -29,6 +29,19 @@ impl Scratch {
         picture
     }
 
+    /// What there is once the garbage collector, which takes its time, has deleted what belongs to nothing any more.
+    pub async fn collected_picture(&self) -> Picture {
+        let began = std::time::Instant::now();
+        loop {
+            let picture = self.picture().await;
+            let owners = picture.values().filter_map(|object| object["metadata"]["owners"].as_array()).flatten();
+            let mut names = owners.map(|owner| [&owner[0], &owner[1]].map(|it| it.as_str().unwrap_or_default()).join(" "));
+            let Some(gone) = names.find(|name| !picture.contains_key(name)) else { return picture };
+            assert!(began.elapsed() < PATIENCE, "{gone} is gone and what it owns is not");
+            tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+        }
+    }
+
     /// Waits until everything looks as it should.
     pub async fn wait_for_picture(&self, what: &str, expected: &Picture) {
         let began = std::time::Instant::now();

@@ -1,12 +1,18 @@
 //! The program as users start it, against real Kafka and Elasticsearch.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod dead_letters;
 mod exactly_once;
+mod kafka_topics;
+mod outage;
 mod pipes;
 mod quickstart;
+mod rebalance;
 mod requests;
+mod retention;
 mod rubbish;
 mod rules;
+mod security;
 mod senders;
 mod support;
 mod topics;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use taffrail_tests::ingestion::Worker;
 use taffrail_tests::taffrail::Taffrail;
 use taffrail_tests::{elasticsearch, eventually};
 
@@ -65,4 +66,32 @@ pub async fn consumed(taffrail: &Taffrail, pipeline: &str, records: u64) -> Valu
     let accounted = count("indexed") + count("deduplicated") + count("deadLettered") + count("filtered");
     assert_eq!(accounted, records, "{status}");
     status
+}
+
+/// Waits until a worker has accounted for so many records, no more, and lags behind nothing; gives its status.
+pub async fn accounted(worker: &Worker, records: u64) -> Value {
+    let status = eventually(PATIENCE, || async {
+        let status = worker.status().await.map_err(|error| format!("{error:#}"))?;
+        if status["consumed"].as_u64() >= Some(records) && status["lag"] == 0 {
+            Ok(status)
+        } else {
+            Err(format!("not {records} yet: {status}"))
+        }
+    })
+    .await;
+    assert_eq!(status["consumed"], records, "{status}");
+    let parts = ["indexed", "deduplicated", "deadLettered", "filtered"];
+    let sum = |of: &Value| parts.iter().map(|part| of[*part].as_u64().unwrap_or(0)).sum::<u64>();
+    assert_eq!(sum(&status), records, "{status}");
+    assert_eq!(status["partitions"].as_array().into_iter().flatten().map(sum).sum::<u64>(), records, "{status}");
+    status
+}
+
+/// The numbers of all entries in the indices whose names fit a pattern, in order.
+pub async fn numbers(pattern: &str) -> Vec<u64> {
+    let documents = elasticsearch::documents(pattern).await.unwrap();
+    let mut numbers: Vec<u64> =
+        documents.iter().map(|document| document["_source"]["fields"]["n"].as_u64().unwrap()).collect();
+    numbers.sort_unstable();
+    numbers
 }

@@ -6,6 +6,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use taffrail_logstore::SearchError;
 use taffrail_query::{EngineError, QueryError};
+use taffrail_runtime::redrive::RedriveError;
 use utoipa::ToSchema;
 
 /// What went wrong with a request. The code never changes; the message is for people and says what to do.
@@ -26,8 +27,8 @@ pub(crate) struct ErrorBody {
 /// What went wrong.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct ErrorDetail {
-    /// A word that never changes: `invalid_parameter`, `invalid_query`, `not_found`, `unauthorized`, `too_large`,
-    /// `unavailable`.
+    /// A word that never changes: `invalid_parameter`, `invalid_query`, `invalid_body`, `not_found`, `unauthorized`,
+    /// `too_large`, `busy`, `unavailable`.
     code: &'static str,
     /// What went wrong, and what to do.
     message: String,
@@ -60,7 +61,13 @@ impl ApiError {
         Self { status: StatusCode::UNAUTHORIZED, code: "unauthorized", message, column: None }
     }
 
-    fn unavailable(message: String) -> Self {
+    /// A body that can't be read.
+    pub(crate) fn body(status: StatusCode, message: String) -> Self {
+        Self { status, code: "invalid_body", message, column: None }
+    }
+
+    /// Something that is away.
+    pub(crate) fn unavailable(message: String) -> Self {
         Self { status: StatusCode::SERVICE_UNAVAILABLE, code: "unavailable", message, column: None }
     }
 }
@@ -87,6 +94,17 @@ impl From<EngineError> for ApiError {
             EngineError::Invalid(_) => (StatusCode::BAD_REQUEST, "invalid_query"),
         };
         Self { status, code, message, column: None }
+    }
+}
+
+impl From<RedriveError> for ApiError {
+    fn from(error: RedriveError) -> Self {
+        let message = error.to_string();
+        match error {
+            RedriveError::Unavailable(_) => Self::unavailable(message),
+            RedriveError::Busy => Self { status: StatusCode::CONFLICT, code: "busy", message, column: None },
+            RedriveError::Invalid(_) => Self::parameter("cursor", message),
+        }
     }
 }
 

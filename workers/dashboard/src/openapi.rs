@@ -21,6 +21,8 @@ use utoipa::OpenApi;
         crate::objects::alerts,
         crate::objects::rules,
         crate::objects::pipelines,
+        crate::letters::list,
+        crate::letters::redrive,
         crate::objects::dashboards,
         crate::objects::dashboard,
         crate::health::health,

@@ -120,7 +120,8 @@ impl Params {
     }
 }
 
-fn parse_time(text: &str) -> Result<i64, String> {
+/// A time: Unix seconds, Unix milliseconds, or RFC 3339; in milliseconds since 1970.
+pub(crate) fn parse_time(text: &str) -> Result<i64, String> {
     let problem =
         || format!("`{text}` is not a time; write Unix seconds or milliseconds, or RFC 3339 (2026-01-31T12:00:00Z)");
     if let Ok(number) = text.parse::<f64>() {

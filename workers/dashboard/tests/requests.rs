@@ -6,17 +6,19 @@ use std::time::Duration;
 use async_trait::async_trait;
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, StatusCode, header};
+use bytes::Bytes;
 use parking_lot::Mutex;
 use rstest::rstest;
 use serde_json::{Value, json};
 use taffrail_dashboard::{Config, router};
 use taffrail_logstore::q::Query;
 use taffrail_logstore::{
-    DeadLetter, FieldSummary, Histogram, LogEntry, LogStore, Outcome, Records, SearchError, SearchPage, SearchRequest,
-    StoredLog, TimeSpan, WriteError,
+    DeadLetter, DeadLetters, FieldSummary, Histogram, LetterHead, LetterPage, LetterRequest, LogEntry, LogStore,
+    Outcome, Provenance, Records, SearchError, SearchPage, SearchRequest, StoredLog, TimeSpan, WriteError, page,
 };
 use taffrail_query::{EngineError, InstantSeries, Labels, MetricsEngine, RangeSeries, ShortQuery, TimeRange};
-use taffrail_runtime::Board;
+use taffrail_runtime::redrive::{Group, Order, Redrive, RedriveError, Report};
+use taffrail_runtime::{Board, Object};
 use tower::ServiceExt;
 
 /// An engine that knows the metric `cpu_usage`, and notes what it is asked.
@@ -55,17 +57,73 @@ impl MetricsEngine for Engine {
 /// A store with logs at given milliseconds.
 struct Logs(Vec<i64>, &'static str);
 
+/// Its dead letters are two: of one the record is text.
 #[async_trait]
-impl LogStore for Logs {
-    async fn write(&self, _: &Records) -> Result<Vec<Outcome>, WriteError> {
-        Ok(vec![])
-    }
-
+impl DeadLetters for Logs {
     async fn write_dead_letters(&self, _: &[DeadLetter]) -> Result<(), WriteError> {
         Ok(())
     }
 
-    async fn dead_letters(&self, _: &str, _: usize) -> Result<Vec<DeadLetter>, SearchError> {
+    async fn dead_letters(&self, request: &LetterRequest) -> Result<LetterPage, SearchError> {
+        let letters = letters();
+        let heads = letters.iter().map(LetterHead::of).filter(|head| head.provenance.pipeline == request.pipeline);
+        page(heads.collect(), request)
+    }
+
+    async fn whole_dead_letters(&self, _: &str, ids: &[String]) -> Result<Vec<DeadLetter>, SearchError> {
+        Ok(letters().into_iter().filter(|letter| ids.contains(&letter.id)).collect())
+    }
+
+    async fn replace_dead_letters(&self, _: &[DeadLetter]) -> Result<(), WriteError> {
+        Ok(())
+    }
+
+    async fn remove_dead_letters(&self, _: &str, _: &[String]) -> Result<(), WriteError> {
+        Ok(())
+    }
+}
+
+fn letters() -> [DeadLetter; 2] {
+    let letter = |offset: i64, status, reason: &str, original: &'static [u8]| DeadLetter {
+        id: format!("logs/0-{offset}"),
+        reason: reason.to_owned(),
+        status,
+        provenance: Provenance {
+            pipeline: "default/shop".to_owned(),
+            generation: 2,
+            topic: "logs".to_owned(),
+            partition: 0,
+            offset,
+            timestamp: 1_723_809_600_000 + offset,
+        },
+        counted_as: None,
+        original: Bytes::from_static(original),
+    };
+    [letter(1, 0, "not JSON at column 7", b"\xff\x00"), letter(2, 400, "no number 'x'", b"{\"n\":1}")]
+}
+
+/// Notes the orders, and does as if one letter was stored and one refused.
+#[derive(Default)]
+struct Worker {
+    orders: Mutex<Vec<Order>>,
+}
+
+#[async_trait]
+impl Redrive for Worker {
+    async fn redrive(&self, order: Order) -> Result<Report, RedriveError> {
+        let cursor = order.cursor.is_none().then(|| "next".to_owned());
+        if order.cursor.as_deref() == Some("busy") {
+            return Err(RedriveError::Busy);
+        }
+        self.orders.lock().push(order);
+        let refusals = vec![Group { reason: "no number '…'".to_owned(), status: 400, count: 1 }];
+        Ok(Report { indexed: 1, refused: 1, refusals, cursor, ..Report::default() })
+    }
+}
+
+#[async_trait]
+impl LogStore for Logs {
+    async fn write(&self, _: &Records) -> Result<Vec<Outcome>, WriteError> {
         Ok(vec![])
     }
 
@@ -100,6 +158,8 @@ fn config(engine: Arc<Engine>, stores: Vec<Arc<dyn LogStore>>) -> Config {
         board: Board::new(),
         engine,
         stores: Arc::new(move || stores.clone()),
+        letters: Arc::new(|_| Some(Arc::new(Logs(vec![], "")))),
+        redrive: Arc::new(Worker::default()),
         api_keys: vec![],
         cors_origins: vec![],
         base_path: "/".to_owned(),
@@ -261,12 +321,110 @@ async fn the_document_describes_every_endpoint() {
         "alerts",
         "rules",
         "pipelines",
+        "pipelines/{namespace}/{name}/dead-letters",
+        "pipelines/{namespace}/{name}/dead-letters/redrive",
         "dashboards",
         "dashboards/{name}",
         "health",
     ] {
         assert!(paths.iter().any(|known| **known == format!("/api/v1/{path}")), "{path} is not in {paths:?}");
     }
+}
+
+/// A worker of a namespace with the pipeline `default/shop`.
+fn with_pipeline() -> (Config, Arc<Worker>) {
+    let worker = Arc::new(Worker::default());
+    let config = Config { redrive: worker.clone(), ..config(Arc::default(), vec![]) };
+    let spec = json!({"source": {"stdin": {}}, "sink": {"embedded": {}}});
+    let mut pipeline = taffrail_crds::LogPipeline::new("shop", serde_json::from_value(spec).expect("spec"));
+    pipeline.metadata.namespace = Some("default".to_owned());
+    config.board.apply(Object::LogPipeline(Arc::new(pipeline)));
+    (config, worker)
+}
+
+async fn dead_letters(more: &str) -> (StatusCode, Value) {
+    send(with_pipeline().0, &format!("/api/v1/pipelines/default/shop/dead-letters{more}"), &[]).await
+}
+
+#[tokio::test]
+async fn dead_letters_are_listed_without_and_shown_with_their_records() {
+    let (status, body) = dead_letters("?limit=1").await;
+    let letter = json!({
+        "id": "logs/0-2", "reason": "no number 'x'", "status": 400, "topic": "logs", "partition": 0, "offset": 2,
+        "timestamp": "2024-08-16T12:00:00.002Z", "pipeline": "default/shop", "generation": 2, "size": 7,
+    });
+    assert_eq!((status, &body["letters"], &body["total"]), (StatusCode::OK, &json!([letter]), &json!(2)));
+    let reasons = json!([
+        {"reason": "no number '…'", "status": 400, "count": 1}, {"reason": "not JSON at column #", "status": 0, "count": 1},
+    ]);
+    assert_eq!(body["reasons"], reasons);
+    let cursor = body["cursor"].as_str().expect("cursor");
+    let (_, body) = dead_letters(&format!("?limit=1&cursor={cursor}")).await;
+    assert_eq!((&body["letters"][0]["id"], &body["cursor"]), (&json!("logs/0-1"), &Value::Null));
+    let (_, body) = dead_letters("?status=0&reason=column+99&from=2024-08-16T12:00:00Z").await;
+    assert_eq!((&body["letters"][0]["id"], &body["total"]), (&json!("logs/0-1"), &json!(1)));
+    let (_, body) = dead_letters("?id=logs/0-1").await;
+    assert_eq!(body["letters"][0]["originalBase64"], "/wA=");
+    let (_, body) = dead_letters("?id=logs/0-2").await;
+    assert_eq!(body["letters"][0]["original"], "{\"n\":1}");
+    assert_eq!(dead_letters("?id=none").await.0, StatusCode::NOT_FOUND);
+    for (more, name) in
+        [("?status=x", "status"), ("?limit=1001", "limit"), ("?cursor=x", "cursor"), ("?level=x", "level")]
+    {
+        let (status, body) = dead_letters(more).await;
+        let message = body["error"]["message"].as_str().unwrap_or_default();
+        assert!(status == StatusCode::BAD_REQUEST && message.contains(&format!("`{name}`")), "{more}: {body}");
+    }
+    let (config, _) = with_pipeline();
+    let (status, _) = send(config, "/api/v1/pipelines/default/none/dead-letters", &[]).await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn a_redrive_is_passed_on_and_a_dry_run_is_not() {
+    let (config, worker) = with_pipeline();
+    let routes = router(config);
+    let post = async |body: Value| {
+        let request = Request::post("/api/v1/pipelines/default/shop/dead-letters/redrive")
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(Body::from(body.to_string()))
+            .expect("request");
+        let response = routes.clone().oneshot(request).await.expect("answer");
+        let status = response.status();
+        let body = to_bytes(response.into_body(), 1 << 20).await.expect("body");
+        (status, serde_json::from_slice::<Value>(&body).expect("JSON"))
+    };
+    let (status, body) = post(json!({"dryRun": true, "status": 400})).await;
+    let expected = json!({
+        "dryRun": true, "matched": 1, "cursor": null, "reasons": [{"reason": "no number '…'", "status": 400, "count": 1}],
+    });
+    assert_eq!((status, body), (StatusCode::OK, expected));
+    assert_eq!(post(json!({"dryRun": true, "id": "logs/0-1"})).await.1["matched"], 1);
+    assert_eq!(worker.orders.lock().len(), 0);
+
+    let (status, body) = post(json!({"reason": "number", "from": 1_723_809_600, "to": "2024-08-16T13:00:00Z"})).await;
+    let expected = json!({
+        "dryRun": false, "indexed": 1, "duplicate": 0, "filtered": 0, "refused": 1, "unsettled": 0, "cursor": "next",
+        "refusals": [{"reason": "no number '…'", "status": 400, "count": 1}],
+    });
+    assert_eq!((status, body), (StatusCode::OK, expected));
+    let order = Order {
+        namespace: "default".to_owned(),
+        name: "shop".to_owned(),
+        reason: Some("number".to_owned()),
+        from: Some(1_723_809_600_000),
+        to: Some(1_723_813_200_000),
+        ..Order::default()
+    };
+    assert_eq!(*worker.orders.lock(), [order]);
+    assert_eq!(post(json!({"cursor": "next"})).await.1["cursor"], Value::Null);
+    let (status, body) = post(json!({"cursor": "busy"})).await;
+    assert_eq!((status, &body["error"]["code"]), (StatusCode::CONFLICT, &json!("busy")));
+    for wrong in [json!({"dry": true}), json!({"from": "never"}), json!({"from": 2, "to": 1}), json!("all")] {
+        let (status, body) = post(wrong.clone()).await;
+        assert!(status.is_client_error() && body["error"]["message"].is_string(), "{wrong}: {status} {body}");
+    }
+    assert_eq!(worker.orders.lock().len(), 2);
 }
 
 #[tokio::test]

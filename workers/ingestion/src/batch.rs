@@ -191,6 +191,7 @@ impl Sender {
                 offset: raw.mark().offset,
                 timestamp: raw.mark().timestamp,
             },
+            counted_as: None,
             original: raw.share(),
         }
     }

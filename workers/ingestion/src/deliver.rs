@@ -14,10 +14,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use taffrail_logstore::{DeadLetter, LogStore, Outcome, Records, WriteError};
+use taffrail_logstore::{DeadLetter, DeadLetters, LogStore, Outcome, Records, WriteError};
 
 use crate::batch::{Batch, Item, Sender};
-use crate::dead_letter::Letters;
 use crate::health::{self, DEAD_LETTERS_UNAVAILABLE, Health, Part, SINK_AUTH_FAILED, SINK_UNAVAILABLE};
 use crate::random::{Random, seed};
 use crate::record::Fate;
@@ -43,7 +42,7 @@ pub(crate) struct Counters {
 /// Delivers batches of one pipeline.
 pub(crate) struct Courier {
     pub(crate) store: Arc<dyn LogStore>,
-    pub(crate) letters: Arc<dyn Letters>,
+    pub(crate) letters: Arc<dyn DeadLetters>,
     pub(crate) sender: Sender,
     pub(crate) health: Arc<Health>,
     pub(crate) counters: Arc<Counters>,
@@ -193,7 +192,7 @@ impl Courier {
                 }
                 end += 1;
             }
-            match self.letters.write(&letters[start..end]).await {
+            match self.letters.write_dead_letters(&letters[start..end]).await {
                 Ok(()) => {
                     self.health.recover(Part::DeadLetters);
                     for (item, letter) in items[start..end].iter().zip(&letters[start..end]) {

@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::Mutex;
 use taffrail_logstore::Obstacle;
 
+use crate::pulse::Pulse;
+
 /// What can be wrong, the most telling first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Part {
@@ -41,6 +43,8 @@ pub(crate) const DEAD_LETTERS_UNAVAILABLE: &str = "DeadLettersUnavailable";
 pub(crate) const SOURCE_UNAVAILABLE: &str = "SourceUnavailable";
 /// The source refuses our credentials.
 pub(crate) const SOURCE_AUTH_FAILED: &str = "SourceAuthFailed";
+/// The source has records, and gives none.
+pub(crate) const SOURCE_STUCK: &str = "SourceStuck";
 /// A secret is missing, or lacks a key.
 pub(crate) const SECRET_NOT_FOUND: &str = "SecretNotFound";
 /// The metrics store does not take metrics.
@@ -86,6 +90,8 @@ pub(crate) struct Health {
     decisions: Mutex<Decisions>,
     redirected: AtomicU64,
     pipeline: String,
+    /// Whether the source is alive.
+    pub(crate) pulse: Pulse,
 }
 
 impl Health {

@@ -31,6 +31,14 @@ pub(crate) struct Ledger {
     pub(crate) deduplicated: u64,
     pub(crate) dead_lettered: u64,
     pub(crate) filtered: u64,
+    /// Records that the source removed before they were read. They are not among those consumed.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(crate) lost: u64,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 impl Ledger {
@@ -40,8 +48,8 @@ impl Ledger {
 }
 
 impl From<Ledger> for RecordCounts {
-    fn from(Ledger { indexed, deduplicated, dead_lettered, filtered }: Ledger) -> Self {
-        Self { indexed, deduplicated, dead_lettered, filtered }
+    fn from(Ledger { indexed, deduplicated, dead_lettered, filtered, lost }: Ledger) -> Self {
+        Self { indexed, deduplicated, dead_lettered, filtered, lost }
     }
 }
 
@@ -51,6 +59,7 @@ impl AddAssign for Ledger {
         self.deduplicated += other.deduplicated;
         self.dead_lettered += other.dead_lettered;
         self.filtered += other.filtered;
+        self.lost += other.lost;
     }
 }
 
@@ -98,6 +107,11 @@ impl Book {
         if let Some(watermark) = range.watermark {
             self.watermark.fetch_max(watermark, Ordering::Relaxed);
         }
+    }
+
+    /// Notes that the source has removed records before they were read.
+    pub(crate) fn add_lost(&self, records: u64) {
+        self.ledger.lock().lost += records;
     }
 
     pub(crate) fn lag(&self) -> Option<u64> {

@@ -10,11 +10,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::batch::{Batcher, Sender};
 use crate::config::{PipelineConfig, StartError};
-use crate::dead_letter;
+use crate::dead_letter::dead_letters;
 use crate::deliver::{Counters, Courier};
 use crate::engine::{CHUNKS, Derived, Engine, Hurry, Limits};
 use crate::health::Health;
 use crate::lane::Books;
+use crate::redrive::Redriver;
 use crate::source::{self, Intake};
 use crate::status::{Reporter, State};
 use crate::{DeltaBatch, MetricsSink, PushError};
@@ -59,11 +60,19 @@ impl Pipeline {
             drained: CancellationToken::new(),
         };
         let (stopping, drained, abort) = (intake.stopping.clone(), intake.drained.clone(), CancellationToken::new());
-        let letters = dead_letter::target(&config)?;
+        let letters = dead_letters(object, config.store.clone(), &config.secrets)?;
         let drain = config.drain;
         let (store, report) = (config.store.clone(), config.report.clone());
         let metrics = if object.spec.metrics.is_empty() { Arc::new(NoMetrics) } else { config.metrics.clone() };
         let (telemetry, batch) = (config.telemetry.clone(), object.spec.batch.clone());
+        let redriver = Redriver::new(
+            sender.pipeline.clone(),
+            letters.clone(),
+            Some(metrics.clone()).filter(|_| !object.spec.metrics.is_empty()),
+            records.downgrade(),
+            intake.stopping.clone(),
+            hurry.clone(),
+        );
         let (source, checkpoint) = source::start(config, intake, records).await?;
         let courier = Courier { store, letters, sender, health: health.clone(), counters };
         let engine = Engine {
@@ -86,7 +95,7 @@ impl Pipeline {
         let reporting_over = CancellationToken::new();
         let reporting = tokio::spawn(Reporter::new(state, report).run(reporting_over.clone()));
         let cancel = Cancel { stopping, drained, abort, reporting_over };
-        Ok(PipelineHandle { cancel, hurry, engine, source, drain, reporting })
+        Ok(PipelineHandle { cancel, hurry, engine, source, drain, reporting, redriver })
     }
 }
 
@@ -129,14 +138,21 @@ pub struct PipelineHandle {
     source: JoinHandle<()>,
     drain: Duration,
     reporting: JoinHandle<()>,
+    redriver: Redriver,
 }
 
 impl PipelineHandle {
+    /// Sends the pipeline's dead letters again, while it runs.
+    #[must_use]
+    pub fn redriver(&self) -> Redriver {
+        self.redriver.clone()
+    }
+
     /// Stops taking records, sends what is pending, waits for acknowledgements at most as long as
     /// [`PipelineConfig::drain`] says, notes how far it came, and closes. What was not acknowledged is read again at
     /// the next start.
     pub async fn stop(self) {
-        let Self { cancel, hurry, mut engine, source, drain, reporting } = self;
+        let Self { cancel, hurry, mut engine, source, drain, reporting, redriver: _ } = self;
         cancel.stopping.cancel();
         hurry.set(true);
         if tokio::time::timeout(drain, &mut engine).await.is_err() {

@@ -80,7 +80,7 @@ impl Reporter {
         let problem = state.health.problem();
         let (is_ready, Problem { reason, message }) = match problem {
             Some(problem) => (false, problem),
-            None => (true, Problem { reason: RUNNING, message: "logs are taken and delivered".to_owned() }),
+            None => (true, Problem { reason: RUNNING, message: running(ledger) }),
         };
         let now = || timestamp::format_millis(jiff::Timestamp::now().as_millisecond());
         let since = match &self.told {
@@ -107,6 +107,16 @@ impl Reporter {
             watermark: state.books.watermark().map(timestamp::format_millis),
             partitions: if state.is_partitioned { partitions(&books) } else { Vec::new() },
         }
+    }
+}
+
+/// What is said while nothing is wrong. What was lost stays to be told.
+fn running(ledger: Ledger) -> String {
+    match ledger.lost {
+        0 => "logs are taken and delivered".to_owned(),
+        lost => format!(
+            "logs are taken and delivered; {lost} records were removed by Kafka's retention before they were read"
+        ),
     }
 }
 

@@ -41,6 +41,18 @@ impl IngestionMetrics {
         pipelines.push(Arc::downgrade(state));
     }
 
+    /// Whether the pipelines' sources are alive.
+    ///
+    /// # Errors
+    /// With what is wrong, where only a new process can help.
+    pub fn alive(&self) -> Result<(), String> {
+        let now = std::time::Instant::now();
+        let alive = |state: Arc<State>| {
+            state.health.pulse.check(now).map_err(|why| format!("pipeline {}: {why}", state.pipeline))
+        };
+        self.states().into_iter().try_for_each(alive)
+    }
+
     fn states(&self) -> Vec<Arc<State>> {
         self.pipelines.lock().iter().filter_map(Weak::upgrade).collect()
     }
@@ -58,7 +70,7 @@ fn outcomes(ledger: Ledger) -> [(&'static str, u64); 4] {
 /// A counter of a pipeline, and how it is read.
 type PipelineCounter = (&'static str, &'static str, fn(&State) -> u64);
 
-const COUNTERS: [PipelineCounter; 8] = [
+const COUNTERS: [PipelineCounter; 9] = [
     ("consumed", "Records taken from the source and accounted for", |state| state.books.total().consumed()),
     ("retried_records", "Records written again because the log store did not take them", |state| {
         state.counters.retried.load(Ordering::Relaxed)
@@ -75,6 +87,9 @@ const COUNTERS: [PipelineCounter; 8] = [
     ),
     ("underivable", "Matching logs without a value that a derived metric could take", |state| {
         state.derived.without_value.load(Ordering::Relaxed)
+    }),
+    ("source_restarts", "Times that the source was made anew because it had records and gave none", |state| {
+        state.health.pulse.restarts()
     }),
     ("overflowed", "Deltas counted in a series of overflow, because a derived metric has its maxSeries", |state| {
         state.derived.overflowed.load(Ordering::Relaxed)
@@ -115,6 +130,19 @@ impl Collector for IngestionMetrics {
                     ];
                     family.encode_family(&labels)?.encode_counter::<[(&str, &str); 0], u64, u64>(&count, None)?;
                 }
+            }
+        }
+        let help = "Records that Kafka's retention removed before they were read, of each partition that is read now";
+        let mut family = encoder.encode_descriptor("lost_by_kafka", help, None, MetricType::Counter)?;
+        for state in states.iter().filter(|state| state.is_partitioned) {
+            for book in state.books.list() {
+                let labels = [
+                    ("pipeline", state.pipeline.as_str()),
+                    ("topic", book.topic.as_str()),
+                    ("partition", &book.partition.to_string()),
+                ];
+                let lost = book.ledger().lost;
+                family.encode_family(&labels)?.encode_counter::<[(&str, &str); 0], u64, u64>(&lost, None)?;
             }
         }
         let help = "Records in the source that are not yet accounted for";

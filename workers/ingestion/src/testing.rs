@@ -13,8 +13,8 @@ use parking_lot::Mutex;
 use taffrail_crds::{LogPipeline, LogPipelineSpec, LogPipelineStatus};
 use taffrail_logstore::q::Query;
 use taffrail_logstore::{
-    DeadLetter, FieldSummary, Histogram, LogStore, Outcome, Record, Records, SearchError, SearchPage, SearchRequest,
-    TimeSpan, WriteError,
+    DeadLetter, DeadLetters, FieldSummary, Histogram, LetterHead, LetterPage, LetterRequest, LogStore, Outcome, Record,
+    Records, SearchError, SearchPage, SearchRequest, TimeSpan, WriteError,
 };
 
 use crate::{Delta, DeltaBatch, IngestionMetrics, MetricsSink, PipelineConfig, PushError};
@@ -33,6 +33,7 @@ pub(crate) struct MemoryStore {
     pub(crate) faults: Mutex<VecDeque<WriteError>>,
     pub(crate) rule: Mutex<Option<Fault>>,
     pub(crate) letter_faults: Mutex<VecDeque<WriteError>>,
+    pub(crate) removal_faults: Mutex<VecDeque<WriteError>>,
 }
 
 impl MemoryStore {
@@ -69,6 +70,39 @@ impl MemoryStore {
 }
 
 #[async_trait]
+impl DeadLetters for MemoryStore {
+    async fn write_dead_letters(&self, letters: &[DeadLetter]) -> Result<(), WriteError> {
+        if let Some(fault) = self.letter_faults.lock().pop_front() {
+            return Err(fault);
+        }
+        self.letters.lock().extend(letters.iter().map(|letter| (letter.id.clone(), letter.clone())));
+        Ok(())
+    }
+
+    async fn dead_letters(&self, request: &LetterRequest) -> Result<LetterPage, SearchError> {
+        let heads = self.letters.lock().values().map(LetterHead::of).collect();
+        taffrail_logstore::page(heads, request)
+    }
+
+    async fn whole_dead_letters(&self, _: &str, ids: &[String]) -> Result<Vec<DeadLetter>, SearchError> {
+        let letters = self.letters.lock();
+        Ok(ids.iter().filter_map(|id| letters.get(id).cloned()).collect())
+    }
+
+    async fn replace_dead_letters(&self, letters: &[DeadLetter]) -> Result<(), WriteError> {
+        self.write_dead_letters(letters).await
+    }
+
+    async fn remove_dead_letters(&self, _: &str, ids: &[String]) -> Result<(), WriteError> {
+        if let Some(fault) = self.removal_faults.lock().pop_front() {
+            return Err(fault);
+        }
+        self.letters.lock().retain(|id, _| !ids.contains(id));
+        Ok(())
+    }
+}
+
+#[async_trait]
 impl LogStore for MemoryStore {
     async fn write(&self, records: &Records) -> Result<Vec<Outcome>, WriteError> {
         self.writes.lock().push(records.len());
@@ -92,18 +126,6 @@ impl LogStore for MemoryStore {
             }
         });
         Ok(outcomes.collect())
-    }
-
-    async fn write_dead_letters(&self, letters: &[DeadLetter]) -> Result<(), WriteError> {
-        if let Some(fault) = self.letter_faults.lock().pop_front() {
-            return Err(fault);
-        }
-        self.letters.lock().extend(letters.iter().map(|letter| (letter.id.clone(), letter.clone())));
-        Ok(())
-    }
-
-    async fn dead_letters(&self, _: &str, _: usize) -> Result<Vec<DeadLetter>, SearchError> {
-        Ok(self.letters.lock().values().cloned().collect())
     }
 
     async fn search(&self, _: &SearchRequest) -> Result<SearchPage, SearchError> {
@@ -152,6 +174,9 @@ impl MetricsSink for MemoryMetrics {
         if let Some(origin) = &batch.origin {
             let mut counted = self.counted.lock();
             let before = counted.entry(origin.source.clone()).or_default();
+            if origin.next <= *before {
+                return Ok(());
+            }
             if origin.first < *before {
                 return Err(PushError::Overlap(*before));
             }

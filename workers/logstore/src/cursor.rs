@@ -1,4 +1,4 @@
-//! Where a page of logs ended.
+//! Where a page of logs, or of dead letters, ended.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::SearchError;
 
-/// Behind the log with this time and id.
+/// Behind the log, or letter, with this time and id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Cursor {
     pub(crate) time: i64,

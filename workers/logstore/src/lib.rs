@@ -18,7 +18,10 @@ mod records;
 pub mod scan;
 mod store;
 
-pub use dead_letter::{DeadLetter, Provenance};
+pub use dead_letter::{
+    CountedAs, DeadLetter, DeadLetters, LetterFilter, LetterGroup, LetterHead, LetterPage, LetterRequest, Provenance,
+    cause, page,
+};
 pub use embedded::EmbeddedStore;
 pub use entry::{Level, LogEntry};
 pub use records::{Record, RecordRef, Records};

@@ -24,8 +24,11 @@ pub const MAX_PAGE: usize = 10_000;
 /// The most buckets of a histogram.
 pub const MAX_BUCKETS: usize = 10_000;
 
-/// The most dead letters that are listed at once.
-pub const MAX_LETTERS: usize = 10_000;
+/// The most dead letters on one page.
+pub const MAX_LETTERS: usize = 1_000;
+
+/// The most kinds of dead letters that are told apart.
+pub const MAX_LETTER_GROUPS: usize = 100;
 
 /// How many of the newest matching logs a summary of the fields looks at.
 pub const FIELDS_SAMPLE: usize = 1_000;

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::q::Query;
-use crate::{DeadLetter, LogEntry, Records};
 use async_trait::async_trait;
+
+use crate::q::Query;
+use crate::{DeadLetters, LogEntry, Records};
 
 /// What keeps a store from taking records until somebody removes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -167,24 +168,15 @@ pub enum SearchError {
     Invalid(String),
 }
 
-/// Keeps logs by the UTC day on which they happened, and finds them.
+/// Keeps logs by the UTC day on which they happened, and finds them; and beside them dead letters.
 #[async_trait]
-pub trait LogStore: Send + Sync {
+pub trait LogStore: DeadLetters {
     /// Stores records. The outcomes are in the records' order; those that are `Indexed` or `Duplicate` survive
     /// whatever happens from now on.
     ///
     /// # Errors
     /// When nothing can be said of single records; all of them must be written again.
     async fn write(&self, records: &Records) -> Result<Vec<Outcome>, WriteError>;
-
-    /// Keeps dead letters, durably. Letters that were kept before are kept once.
-    ///
-    /// # Errors
-    /// When not all of them are kept; all must be written again.
-    async fn write_dead_letters(&self, letters: &[DeadLetter]) -> Result<(), WriteError>;
-
-    /// The dead letters of a pipeline (`namespace/name`), newest first.
-    async fn dead_letters(&self, pipeline: &str, limit: usize) -> Result<Vec<DeadLetter>, SearchError>;
 
     /// Finds logs, newest first. What [`Self::write`] has acknowledged is found within two seconds.
     async fn search(&self, request: &SearchRequest) -> Result<SearchPage, SearchError>;

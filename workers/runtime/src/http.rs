@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use axum::extract::Request;
 use axum::http::{StatusCode, header};
 use axum::routing::get;
 use axum::{Json, Router};
@@ -55,6 +54,7 @@ pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToke
 pub fn worker_routes(
     board: Board,
     telemetry: Telemetry,
+    alive: impl Fn() -> Result<(), String> + Clone + Send + Sync + 'static,
     ready: impl Fn() -> Result<(), String> + Clone + Send + Sync + 'static,
 ) -> Router {
     let metrics = move || {
@@ -73,17 +73,20 @@ pub fn worker_routes(
             .collect();
         async move { Json(json!({"objects": objects})) }
     };
-    health_routes(ready).route("/metrics", get(metrics)).route("/api/v1/status", get(status))
+    health_routes(alive, ready).route("/metrics", get(metrics)).route("/api/v1/status", get(status))
 }
 
-/// `/healthz` (the process runs) and `/readyz` (`ready` says yes, or why not), which every worker has.
-pub fn health_routes(ready: impl Fn() -> Result<(), String> + Clone + Send + Sync + 'static) -> Router {
-    let readyz = move |_: Request| {
-        let answer = match ready() {
-            Ok(()) => (StatusCode::OK, "ready\n".to_owned()),
-            Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {reason}\n")),
-        };
-        async move { answer }
+/// `/healthz` (`alive` says that no new process is needed, or why) and `/readyz` (`ready` says yes, or why not), which
+/// every worker has.
+pub fn health_routes(
+    alive: impl Fn() -> Result<(), String> + Clone + Send + Sync + 'static,
+    ready: impl Fn() -> Result<(), String> + Clone + Send + Sync + 'static,
+) -> Router {
+    let answer = |outcome: Result<(), String>, yes: &str, no: &str| match outcome {
+        Ok(()) => (StatusCode::OK, format!("{yes}\n")),
+        Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{no}: {reason}\n")),
     };
-    Router::new().route("/healthz", get(|| async { "ok\n" })).route("/readyz", get(readyz))
+    let healthz = move || std::future::ready(answer(alive(), "ok", "not alive"));
+    let readyz = move || std::future::ready(answer(ready(), "ready", "not ready"));
+    Router::new().route("/healthz", get(healthz)).route("/readyz", get(readyz))
 }

@@ -9,6 +9,7 @@ mod condition;
 pub mod deltas;
 mod directory;
 pub mod http;
+pub mod redrive;
 mod secret_files;
 mod shutdown;
 mod telemetry;

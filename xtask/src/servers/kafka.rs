@@ -21,7 +21,8 @@ const CLUSTER_ID: &str = "VGFmZnJhaWxUZXN0cyEhIQ";
 /// Where an installation keeps a formatted, empty data folder. Copying it saves every start a JVM run.
 const FORMATTED: &str = "formatted";
 
-fn home() -> Result<PathBuf> {
+/// Where the broker's jars are.
+pub fn home() -> Result<PathBuf> {
     Ok(place::cache()?.join("servers").join(format!("kafka-{}", versions::KAFKA)))
 }
 

@@ -77,8 +77,13 @@ impl Partitions {
         partitions
     }
 
-    /// Takes in what the workers that are there say of the partitions that they own. `topic` is the one that is read.
-    pub(super) fn take_in<'a>(&mut self, topic: Option<&str>, told: impl IntoIterator<Item = &'a PartitionStatus>) {
+    /// Takes in what the workers that are there say of the partitions that they own. `is_read` tells the topics that are
+    /// read.
+    pub(super) fn take_in<'a>(
+        &mut self,
+        is_read: impl Fn(&str) -> bool,
+        told: impl IntoIterator<Item = &'a PartitionStatus>,
+    ) {
         // While a partition moves, two may think it theirs.
         let mut owned: BTreeMap<(&str, i32), Account> = BTreeMap::new();
         for status in told {
@@ -91,12 +96,12 @@ impl Partitions {
         }
         for ((of, number), account) in owned {
             // Workers of the version before may read another topic still.
-            if topic == Some(of) || self.has_topic(of) {
+            if is_read(of) || self.has_topic(of) {
                 self.account(of, number).take_in(account);
             }
         }
         self.resolve();
-        self.forget_lags(topic);
+        self.forget_lags(is_read);
     }
 
     fn has_topic(&self, topic: &str) -> bool {
@@ -124,11 +129,11 @@ impl Partitions {
     }
 
     /// Nobody lags behind a topic that is not read.
-    fn forget_lags(&mut self, topic: Option<&str>) {
+    fn forget_lags(&mut self, is_read: impl Fn(&str) -> bool) {
         let known = self.known.iter_mut().map(|((of, _), account)| (of, account));
         let unlisted = self.unlisted.iter_mut().map(|(of, unlisted)| (of, &mut unlisted.sum));
         for (of, account) in known.chain(unlisted) {
-            if topic != Some(of) {
+            if !is_read(of) {
                 account.lag = None;
             }
         }

@@ -32,7 +32,8 @@ fn partition(number: i32, counts: RecordCounts, lag: u64) -> PartitionStatus {
 /// What is said after a tally has taken something in.
 fn said(tally: &mut Tally, told: &[Told]) -> LogPipelineStatus {
     let mut status = LogPipelineStatus::default();
-    tally.count(Some("logs"), &LogPipelineStatus::default(), told, &mut status);
+    let kafka = KafkaSource { topic: Some("logs".to_owned()), ..KafkaSource::default() };
+    tally.count(Some(&kafka), &LogPipelineStatus::default(), told, &mut status);
     status
 }
 
@@ -86,6 +87,26 @@ fn a_partition_that_moves_is_neither_lost_nor_counted_twice() {
     let after = said(&mut tally, &[told("b", 1, vec![zero(10), one(21)])]);
     assert_eq!(after.counts, counts(37, 1), "an operator that starts anew");
     assert_eq!(after.partitions, [zero(10), one(21)]);
+}
+
+#[test]
+fn a_pattern_reads_the_topics_that_somebody_tells_of() {
+    let of = |topic: &str, indexed| {
+        let topic = topic.to_owned();
+        let counts = RecordCounts { lost: 1, ..counts(indexed, 0) };
+        PartitionStatus { topic, counts, ..partition(0, counts, 4) }
+    };
+    let kafka = KafkaSource { topic_pattern: Some("logs-.*".to_owned()), ..KafkaSource::default() };
+    let mut tally = Tally::default();
+    let mut told = |partitions: Vec<PartitionStatus>| {
+        let sum = partitions.iter().map(|partition| partition.counts).fold(RecordCounts::default(), RecordCounts::plus);
+        let told = ("a".to_owned(), Some(self::status(sum, partitions, None)));
+        let mut status = LogPipelineStatus::default();
+        tally.count(Some(&kafka), &LogPipelineStatus::default(), &[told], &mut status);
+        (status.consumed, status.counts.lost, status.lag)
+    };
+    assert_eq!(told(vec![of("logs-a", 5), of("logs-b", 6)]), (11, 2, Some(8)));
+    assert_eq!(told(vec![of("logs-b", 7)]), (12, 2, Some(4)), "a topic that is gone counts, and nobody lags behind it");
 }
 
 /// What happens to a pipeline.
@@ -206,7 +227,7 @@ impl World {
         if part.owner.is_none() {
             return;
         }
-        let RecordCounts { indexed, deduplicated, dead_lettered, filtered } = &mut part.resolved;
+        let RecordCounts { indexed, deduplicated, dead_lettered, filtered, lost: _ } = &mut part.resolved;
         *[indexed, deduplicated, dead_lettered, filtered][how] += records;
         part.records = part.records.max(part.resolved.total());
     }

@@ -13,7 +13,6 @@ use taffrail_logstore::{Obstacle, RecordRef};
 
 use super::*;
 use crate::batch::{Batcher, Room};
-use crate::dead_letter::InStore;
 use crate::lane::{Book, Identity, Lane, Ledger, Mark};
 use crate::record::Filling;
 use crate::testing::{MemoryStore, spec, until};
@@ -25,7 +24,7 @@ fn sender() -> Sender {
 fn courier(store: &Arc<MemoryStore>) -> Courier {
     Courier {
         store: store.clone(),
-        letters: Arc::new(InStore(store.clone())),
+        letters: store.clone(),
         sender: sender(),
         health: Arc::new(Health::new("default/shop".into())),
         counters: Arc::default(),

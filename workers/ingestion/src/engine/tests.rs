@@ -5,7 +5,6 @@ use taffrail_logstore::WriteError;
 
 use super::*;
 use crate::batch::Sender;
-use crate::dead_letter::InStore;
 use crate::lane::{Book, Identity, Lane, Ledger, Mark};
 use crate::record::Filling;
 use crate::testing::{MemoryMetrics, MemoryStore, spec, until};
@@ -29,7 +28,7 @@ fn rig(parts: Value, limits: Limits) -> Rig {
     let health = Arc::new(Health::new("default/shop".into()));
     let courier = Courier {
         store: store.clone(),
-        letters: Arc::new(InStore(store.clone())),
+        letters: store.clone(),
         sender: sender.clone(),
         health: health.clone(),
         counters: Arc::default(),

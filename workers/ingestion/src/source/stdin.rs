@@ -87,6 +87,9 @@ async fn take(
             break;
         }
     }
+    // Nothing more will fill a batch; the engine stays for dead letters that are sent again.
+    intake.hurry.set(true);
+    intake.stopping.cancelled().await;
     drop(records);
     local.close(&intake).await;
 }

@@ -25,8 +25,8 @@ use elasticsearch::http::Method;
 use crate::day::{day_of, days_of_records};
 use crate::q::Query;
 use crate::{
-    DeadLetter, FieldSummary, Histogram, LogStore, Outcome, Record, Records, SearchError, SearchPage, SearchRequest,
-    TimeSpan, WriteError,
+    FieldSummary, Histogram, LogStore, Outcome, Record, Records, SearchError, SearchPage, SearchRequest, TimeSpan,
+    WriteError,
 };
 use dialect::Dialect;
 use nodes::Nodes;
@@ -134,14 +134,6 @@ impl LogStore for ElasticsearchStore {
         self.numbers.see_to(&self.nodes, &self.options.index, &others).await?;
         let mut others = self.write_each(&others).await?.into_iter();
         Ok(is_first.into_iter().filter_map(|first| if first { firsts.next() } else { others.next() }).collect())
-    }
-
-    async fn write_dead_letters(&self, letters: &[DeadLetter]) -> Result<(), WriteError> {
-        self.keep_letters(letters).await
-    }
-
-    async fn dead_letters(&self, pipeline: &str, limit: usize) -> Result<Vec<DeadLetter>, SearchError> {
-        self.find_letters(pipeline, limit).await
     }
 
     async fn search(&self, request: &SearchRequest) -> Result<SearchPage, SearchError> {

@@ -42,7 +42,7 @@ struct BulkAnswer<'a> {
 
 #[derive(Deserialize)]
 struct BulkItem<'a> {
-    #[serde(borrow, alias = "create", alias = "index")]
+    #[serde(borrow, alias = "create", alias = "index", alias = "delete")]
     result: ItemResult<'a>,
 }
 
@@ -159,6 +159,18 @@ fn are_all_created(body: &[u8], count: usize) -> bool {
     // With the commas between them, and the two brackets at the end.
     let is_long_enough = body.len() == START.len() + count * (ITEM.len() + 1) + 1;
     is_long_enough && body.starts_with(START) && memchr::memmem::find_iter(body, ITEM).count() == count
+}
+
+/// Why not all documents that were to be deleted are gone, if so. What was not there need not be deleted.
+pub(super) fn not_deleted(answer: &Answer) -> Result<Option<String>, WriteError> {
+    if answer.status != 200 {
+        return Err(request_error(answer));
+    }
+    let Ok(bulk) = serde_json::from_slice::<BulkAnswer<'_>>(&answer.body) else {
+        return Err(not_elasticsearch(answer));
+    };
+    let failed = bulk.items.iter().find(|item| !matches!(item.result.status, 200 | 404));
+    Ok(failed.map(|item| item.result.error.as_ref().map_or_else(|| "a dead letter stays".to_owned(), Fault::text)))
 }
 
 impl ItemResult<'_> {

@@ -81,6 +81,7 @@ pub(super) fn dead_letters(index: &str, dialect: Dialect) -> Value {
     let mappings = json!({
         "dynamic": false,
         "properties": {
+            "id": exact,
             "timestamp": {"type": "date", "format": "epoch_millis"},
             "pipeline": exact,
             "generation": {"type": "long"},
@@ -89,6 +90,7 @@ pub(super) fn dead_letters(index: &str, dialect: Dialect) -> Value {
             "offset": {"type": "long"},
             "status": {"type": "integer"},
             "reason": {"type": "text", "norms": false},
+            "cause": exact,
         },
     });
     template(index, &[index.to_owned()], dialect, &json!({"mappings": mappings}))

@@ -4,7 +4,7 @@
 //! <folder>/lock                 held by the process that has the store open
 //! <folder>/wal/wal-….log        what is acknowledged, and is in no index yet
 //! <folder>/days/2024-08-16/     an index of the logs of one UTC day of their own time
-//! <folder>/letters/             an index of the dead letters
+//! <folder>/dead-letters/        an index of the dead letters
 //! ```
 //!
 //! # Writing
@@ -54,8 +54,8 @@ use crate::cursor::Cursor;
 use crate::limits::FIELDS_SAMPLE;
 use crate::q::Query;
 use crate::{
-    DeadLetter, FieldSummary, Histogram, LogStore, Outcome, Records, SearchError, SearchPage, SearchRequest, TimeSpan,
-    WriteError, facets,
+    DeadLetter, DeadLetters, FieldSummary, Histogram, LetterPage, LetterRequest, LogStore, Outcome, Records,
+    SearchError, SearchPage, SearchRequest, TimeSpan, WriteError, facets,
 };
 use days::Days;
 use intake::Write;
@@ -114,7 +114,7 @@ impl EmbeddedStore {
         std::fs::create_dir_all(folder).map_err(failed(folder))?;
         let lock = opening::locked(folder)?;
         let days = Days::open(&folder.join("days")).map_err(failed(folder))?;
-        let path = folder.join("letters");
+        let path = folder.join("dead-letters");
         let letters = Letters::open(&path).map_err(|source| EmbeddedError::Index { path, source })?;
         let mut pending = Pending::default();
         let path = folder.join("wal");
@@ -180,6 +180,16 @@ impl EmbeddedStore {
         })
     }
 
+    /// Does something with the letters where it holds up nobody.
+    async fn with_letters(
+        &self,
+        work: impl FnOnce(&Letters) -> Result<(), WriteError> + Send + 'static,
+    ) -> Result<(), WriteError> {
+        let shared = Arc::clone(&self.shared);
+        let writing = tokio::task::spawn_blocking(move || work(&shared.letters));
+        writing.await.map_err(|error| WriteError::Unavailable(error.to_string()))?
+    }
+
     /// Does the work of a search where it holds up nobody.
     async fn search_apart<T: Send + 'static>(
         &self,
@@ -207,6 +217,34 @@ impl Drop for EmbeddedStore {
 }
 
 #[async_trait]
+impl DeadLetters for EmbeddedStore {
+    async fn write_dead_letters(&self, letters: &[DeadLetter]) -> Result<(), WriteError> {
+        let written = letters.to_vec();
+        self.with_letters(move |letters| letters.write(&written)).await
+    }
+
+    async fn dead_letters(&self, request: &LetterRequest) -> Result<LetterPage, SearchError> {
+        let cursor = request.cursor.as_deref().map(Cursor::decode).transpose()?;
+        let request = request.clone();
+        self.search_apart(move |shared| shared.letters.find(&request, cursor.as_ref())).await
+    }
+
+    async fn whole_dead_letters(&self, pipeline: &str, ids: &[String]) -> Result<Vec<DeadLetter>, SearchError> {
+        let (pipeline, ids) = (pipeline.to_owned(), ids.to_vec());
+        self.search_apart(move |shared| shared.letters.whole(&pipeline, &ids)).await
+    }
+
+    async fn replace_dead_letters(&self, letters: &[DeadLetter]) -> Result<(), WriteError> {
+        self.write_dead_letters(letters).await
+    }
+
+    async fn remove_dead_letters(&self, pipeline: &str, ids: &[String]) -> Result<(), WriteError> {
+        let (pipeline, ids) = (pipeline.to_owned(), ids.to_vec());
+        self.with_letters(move |letters| letters.remove(&pipeline, &ids)).await
+    }
+}
+
+#[async_trait]
 impl LogStore for EmbeddedStore {
     async fn write(&self, records: &Records) -> Result<Vec<Outcome>, WriteError> {
         let bytes = records.bytes();
@@ -228,20 +266,6 @@ impl LogStore for EmbeddedStore {
         writes.send(Write { records, bytes, reply, room }).await.map_err(|_| closed())?;
         drop(writes);
         outcomes.await.map_err(|_| closed())?
-    }
-
-    async fn write_dead_letters(&self, letters: &[DeadLetter]) -> Result<(), WriteError> {
-        if letters.is_empty() {
-            return Ok(());
-        }
-        let (shared, letters) = (Arc::clone(&self.shared), letters.to_vec());
-        let writing = tokio::task::spawn_blocking(move || shared.letters.write(&letters));
-        writing.await.map_err(|error| WriteError::Unavailable(error.to_string()))?
-    }
-
-    async fn dead_letters(&self, pipeline: &str, limit: usize) -> Result<Vec<DeadLetter>, SearchError> {
-        let pipeline = pipeline.to_owned();
-        self.search_apart(move |shared| shared.letters.find(&pipeline, limit)).await
     }
 
     async fn search(&self, request: &SearchRequest) -> Result<SearchPage, SearchError> {

@@ -2,8 +2,9 @@
 
 use serde_json::json;
 use taffrail_logstore::q::Query;
-use taffrail_logstore::{LogStore, SearchError, SearchRequest, TimeSpan};
+use taffrail_logstore::{DeadLetters as _, LetterPage, LogStore, SearchError, SearchRequest, TimeSpan};
 
+use super::letters::request;
 use super::support::{DAY, NOON, plain};
 use crate::support::Scratch;
 
@@ -79,7 +80,7 @@ async fn foreign_cursors_and_absent_indices() {
     let histogram = scratch.store.histogram(&Query::All, span, 5).await.unwrap();
     assert_eq!((histogram.buckets.len(), histogram.total), (2, 0));
     assert!(scratch.store.fields(&Query::All, span).await.unwrap().is_empty());
-    assert!(scratch.store.dead_letters("a/b", 10).await.unwrap().is_empty());
+    assert_eq!(scratch.store.dead_letters(&request("a/b", 10)).await.unwrap(), LetterPage::default());
     let request = SearchRequest { query: Query::All, span, limit: 1, cursor: Some("rubbish".into()) };
     assert!(matches!(scratch.store.search(&request).await, Err(SearchError::Cursor)));
 }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
-use taffrail_logstore::{LogStore, Outcome, Record};
+use taffrail_logstore::{DeadLetters as _, LogStore, Outcome, Record};
 
 use crate::conformance::letters::letter;
 use crate::conformance::support::{DAY, NOON, plain};

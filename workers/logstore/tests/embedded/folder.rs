@@ -7,9 +7,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use taffrail_logstore::embedded::{EmbeddedError, EmbeddedOptions};
 use taffrail_logstore::q::Query;
-use taffrail_logstore::{EmbeddedStore, LogStore, Outcome, SearchRequest, TimeSpan, WriteError};
+use taffrail_logstore::{DeadLetters as _, EmbeddedStore, LogStore, Outcome, SearchRequest, TimeSpan, WriteError};
 
-use crate::conformance::letters::letter;
+use crate::conformance::letters::{letter, letters};
 use crate::conformance::support::{DAY, NOON, plain};
 use crate::support::{await_total, count, options};
 
@@ -33,7 +33,7 @@ async fn what_is_written_is_there_when_the_store_is_opened_again() {
     let store = EmbeddedStore::open(folder.path(), options()).unwrap();
     await_total(&store, 300).await;
     assert_eq!(store.write(&records.as_slice().into()).await.unwrap(), vec![Outcome::Duplicate; 300]);
-    assert_eq!(store.dead_letters("a/b", 10).await.unwrap().len(), 3);
+    assert_eq!(letters(&*store, "a/b").await.len(), 3);
     assert_eq!(days_in(folder.path()), ["2024-08-16", "2024-08-17", "2024-08-18", "2024-08-19"]);
 }
 
@@ -104,7 +104,7 @@ async fn retention_can_be_changed_while_running() {
     await_total(&store, 1).await;
     store.set_retention(Duration::from_secs(1));
     let deadline = Instant::now() + Duration::from_secs(30);
-    while !days_in(folder.path()).is_empty() || !store.dead_letters("a/b", 1).await.unwrap().is_empty() {
+    while !days_in(folder.path()).is_empty() || !letters(&*store, "a/b").await.is_empty() {
         assert!(Instant::now() < deadline, "what is too old is still there");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }

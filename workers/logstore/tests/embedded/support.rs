@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use taffrail_logstore::embedded::EmbeddedOptions;
 use taffrail_logstore::q::Query;
 use taffrail_logstore::{
-    DeadLetter, EmbeddedStore, FieldSummary, Histogram, LogStore, Outcome, Records, SearchError, SearchPage,
-    SearchRequest, TimeSpan, WriteError,
+    DeadLetter, DeadLetters, EmbeddedStore, FieldSummary, Histogram, LetterPage, LetterRequest, LogStore, Outcome,
+    Records, SearchError, SearchPage, SearchRequest, TimeSpan, WriteError,
 };
 use tempfile::TempDir;
 
@@ -61,20 +61,35 @@ pub async fn count(store: &EmbeddedStore, query: &str) -> u64 {
 }
 
 #[async_trait]
+impl DeadLetters for Counted {
+    async fn write_dead_letters(&self, letters: &[DeadLetter]) -> Result<(), WriteError> {
+        self.0.write_dead_letters(letters).await
+    }
+
+    async fn dead_letters(&self, request: &LetterRequest) -> Result<LetterPage, SearchError> {
+        self.0.dead_letters(request).await
+    }
+
+    async fn whole_dead_letters(&self, pipeline: &str, ids: &[String]) -> Result<Vec<DeadLetter>, SearchError> {
+        self.0.whole_dead_letters(pipeline, ids).await
+    }
+
+    async fn replace_dead_letters(&self, letters: &[DeadLetter]) -> Result<(), WriteError> {
+        self.0.replace_dead_letters(letters).await
+    }
+
+    async fn remove_dead_letters(&self, pipeline: &str, ids: &[String]) -> Result<(), WriteError> {
+        self.0.remove_dead_letters(pipeline, ids).await
+    }
+}
+
+#[async_trait]
 impl LogStore for Counted {
     async fn write(&self, records: &Records) -> Result<Vec<Outcome>, WriteError> {
         let outcomes = self.0.write(records).await?;
         let indexed = outcomes.iter().filter(|outcome| **outcome == Outcome::Indexed).count();
         self.1.fetch_add(indexed as u64, Ordering::Relaxed);
         Ok(outcomes)
-    }
-
-    async fn write_dead_letters(&self, letters: &[DeadLetter]) -> Result<(), WriteError> {
-        self.0.write_dead_letters(letters).await
-    }
-
-    async fn dead_letters(&self, pipeline: &str, limit: usize) -> Result<Vec<DeadLetter>, SearchError> {
-        self.0.dead_letters(pipeline, limit).await
     }
 
     async fn search(&self, request: &SearchRequest) -> Result<SearchPage, SearchError> {

@@ -93,12 +93,23 @@ function errorOf(status: number, body: unknown): ApiError {
 
 /** Asks the API. Fails with an `ApiError`, or as aborted when `signal` says so. */
 export async function get<T>(path: string, params: Params = {}, signal?: AbortSignal): Promise<T> {
+  return send<T>(address(path, params), {}, signal);
+}
+
+/** Has the API do something. Fails with an `ApiError`. */
+export async function post<T>(path: string, body: object): Promise<T> {
+  const headers = { "content-type": "application/json" };
+  return send<T>(address(path, {}), { method: "POST", headers, body: JSON.stringify(body) });
+}
+
+async function send<T>(url: string, request: { method?: string; headers?: Record<string, string>; body?: string }, signal?: AbortSignal): Promise<T> {
   const key = apiKey();
   const timeout = AbortSignal.timeout(TIMEOUT_MS);
   let response: Response;
   try {
-    response = await fetch(address(path, params), {
-      headers: { accept: "application/json", ...(key !== null && { authorization: `Bearer ${key}` }) },
+    response = await fetch(url, {
+      ...request,
+      headers: { ...request.headers, accept: "application/json", ...(key !== null && { authorization: `Bearer ${key}` }) },
       signal: signal ? AbortSignal.any([signal, timeout]) : timeout,
     });
   } catch (error) {

@@ -206,6 +206,49 @@ export interface Pipeline {
   message?: string | null;
 }
 
+export interface DeadLetter {
+  id: string;
+  reason: string;
+  /** The store's status; 0 for a record that could not be read. */
+  status: number;
+  topic: string;
+  partition: number;
+  offset: number;
+  timestamp: string;
+  generation: number;
+  size: number;
+  /** The record, if one letter was asked for: as text, */
+  original?: string;
+  /** or else in Base64. */
+  originalBase64?: string;
+}
+
+export interface DeadLetterReason {
+  reason: string;
+  status: number;
+  count: number;
+}
+
+export interface DeadLetterPage {
+  letters: DeadLetter[];
+  total: number;
+  reasons: DeadLetterReason[];
+  cursor?: string | null;
+}
+
+export interface RedriveAnswer {
+  /** Of a dry run. */
+  matched?: number;
+  reasons?: DeadLetterReason[];
+  indexed?: number;
+  duplicate?: number;
+  filtered?: number;
+  refused?: number;
+  unsettled?: number;
+  /** Where to go on. */
+  cursor?: string | null;
+}
+
 export interface Health {
   status: string;
   /** Unix seconds. */

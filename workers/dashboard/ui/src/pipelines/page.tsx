@@ -7,6 +7,7 @@ import { useNow, usePolled } from "../lib/hooks";
 import type { Pipeline, PipelineSpec, PipelineStatus, Problem } from "../lib/types";
 import { Ago, Empty, Failure, Loading, Problems } from "../parts/bits";
 import { Icon } from "../parts/icons";
+import { Letters } from "./letters";
 
 const REFRESH_MS = 2000;
 
@@ -96,6 +97,7 @@ function PipelineCard({ pipeline, at }: { pipeline: Pipeline; at: number }): JSX
   const status: PipelineStatus = pipeline.status ?? {};
   const consumed = status.consumed ?? 0;
   const accounted = PARTS.reduce((sum, [key]) => sum + (status[key] ?? 0), 0);
+  const [lettersShown, setLettersShown] = useState(false);
   const rate = useRate(pipeline.status ? consumed : undefined);
   const ready = status.conditions?.find(({ type }) => type === "Ready");
   // Without a status nobody has spoken of it yet.
@@ -168,6 +170,10 @@ function PipelineCard({ pipeline, at }: { pipeline: Pipeline; at: number }): JSX
           </div>
         )}
       </dl>
+      <button type="button" class="button small letters-toggle" aria-expanded={lettersShown} onClick={() => setLettersShown(!lettersShown)}>
+        Dead letters
+      </button>
+      {lettersShown && <Letters pipeline={pipeline} at={at} />}
     </article>
   );
 }

@@ -1,9 +1,9 @@
 //! What librdkafka calls back: rebalances, commits, errors and its log. All of it happens on the polling thread, within
 //! `poll`.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -14,7 +14,8 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::oauth;
+use super::ends::{self, ASK_WITHIN};
+use super::oauth::{self, TokenError};
 use super::partition::{Note, Partition, Start};
 use super::settings::OauthSettings;
 use crate::engine::Hurry;
@@ -24,6 +25,9 @@ use crate::lane::{Book, Books, DRAIN_ON_REVOKE};
 /// How long the group's coordinator is waited for when partitions are assigned.
 const COMMITTED_WITHIN: Duration = Duration::from_secs(10);
 
+/// What librdkafka says of a topic that was subscribed to and is not there; its name follows.
+const NOT_THERE: &str = "Subscribed topic not available: ";
+
 /// A topic's partition.
 pub(super) type Place = (String, i32);
 
@@ -31,6 +35,9 @@ pub(super) type Place = (String, i32);
 pub(super) struct Context {
     pub(super) pipeline: String,
     pub(super) otherwise: Start,
+    /// How many partitions topics had when the pipeline started, where it was to start at their ends. What is new since
+    /// then is read from its beginning.
+    pub(super) was_there: Arc<OnceLock<BTreeMap<String, i32>>>,
     pub(super) books: Arc<Books>,
     pub(super) health: Arc<Health>,
     pub(super) hurry: Arc<Hurry>,
@@ -44,6 +51,16 @@ pub(super) struct Context {
     pub(super) topic_changed: AtomicBool,
     /// The consumer can't go on and must be made anew.
     pub(super) broken: AtomicBool,
+    /// An offset that was asked for is not there.
+    pub(super) out_of_range: AtomicBool,
+    /// Topics that were subscribed to and are not there.
+    pub(super) missing: Mutex<BTreeSet<String>>,
+    /// Whether the group has told which partitions are ours.
+    pub(super) joined: AtomicBool,
+    /// Whether the brokers refuse us. That they are out of reach then is no news.
+    pub(super) refused: AtomicBool,
+    /// Whether nobody gave a token because nobody could be asked.
+    pub(super) no_token: AtomicBool,
     /// The pipeline stops: nobody is waited for any more.
     pub(super) closing: AtomicBool,
 }
@@ -51,8 +68,7 @@ pub(super) struct Context {
 impl Context {
     fn assign(&self, consumer: &BaseConsumer<Self>, list: &TopicPartitionList) -> KafkaResult<()> {
         let committed = consumer.committed_offsets(list.clone(), COMMITTED_WITHIN)?;
-        let mut assignment = TopicPartitionList::new();
-        let mut partitions = self.partitions.lock();
+        let mut assigned = Vec::new();
         for element in committed.elements() {
             element.error()?;
             let place: Place = (element.topic().to_owned(), element.partition());
@@ -61,8 +77,18 @@ impl Context {
                 _ => None,
             };
             let known = self.known.lock().get(&place).cloned();
-            let (partition, start) =
-                Partition::assign(&self.pipeline, &place.0, place.1, offset, known, self.otherwise);
+            let was_there = self.was_there.get();
+            let is_new = was_there.is_some_and(|topics| topics.get(&place.0).is_none_or(|count| place.1 >= *count));
+            let otherwise = if is_new { Start::Beginning } else { self.otherwise };
+            let (partition, start) = Partition::assign(&self.pipeline, &place.0, place.1, offset, known, otherwise);
+            assigned.push((place, partition, start));
+        }
+        for wanted in [Start::Beginning, Start::End] {
+            Self::find_starts(consumer, &mut assigned, wanted)?;
+        }
+        let mut assignment = TopicPartitionList::new();
+        let mut partitions = self.partitions.lock();
+        for (place, partition, start) in assigned {
             self.known.lock().insert(place.clone(), partition.book.clone());
             self.books.open(partition.book.clone());
             let offset = match start {
@@ -80,6 +106,32 @@ impl Context {
             RebalanceProtocol::Cooperative => consumer.incremental_assign(&assignment),
             _ => consumer.assign(&assignment),
         }
+    }
+
+    /// Asks which offsets the beginnings or the ends are where partitions start: so nothing is missed, whoever gets them
+    /// next, and lag is known before there is a record.
+    fn find_starts(
+        consumer: &BaseConsumer<Self>,
+        assigned: &mut [(Place, Partition, Start)],
+        wanted: Start,
+    ) -> KafkaResult<()> {
+        let places: Vec<Place> =
+            assigned.iter().filter(|(_, _, start)| *start == wanted).map(|(place, _, _)| place.clone()).collect();
+        if places.is_empty() {
+            return Ok(());
+        }
+        let end = if wanted == Start::End { Offset::End } else { Offset::Beginning };
+        for (place, offset) in ends::at(consumer, &places, end, ASK_WITHIN)? {
+            // Where the broker does not say, librdkafka asks again until it does.
+            let (Ok(offset), Some((_, partition, start))) =
+                (offset, assigned.iter_mut().find(|(assigned, _, _)| *assigned == place))
+            else {
+                continue;
+            };
+            partition.starts_at(offset);
+            *start = Start::At(offset);
+        }
+        Ok(())
     }
 
     fn revoke(&self, consumer: &BaseConsumer<Self>, list: &TopicPartitionList) -> KafkaResult<()> {
@@ -130,7 +182,7 @@ impl Context {
             let mut partitions = self.partitions.lock();
             for place in places {
                 let Some(partition) = partitions.get_mut(place) else { continue };
-                if let Some((position, note)) = partition.to_commit() {
+                if let Some((position, note)) = partition.next_commit() {
                     let mut element = list.add_partition(&place.0, place.1);
                     element.set_offset(Offset::Offset(position))?;
                     element.set_metadata(note.write());
@@ -158,6 +210,33 @@ impl Context {
         }
     }
 
+    /// Moves positions past what is no record. On the polling thread only, which knows of every record that has arrived.
+    pub(super) fn pass_what_is_no_record(&self, consumer: &BaseConsumer<Self>) {
+        let Ok(positions) = consumer.position() else { return };
+        let mut partitions = self.partitions.lock();
+        for element in positions.elements() {
+            if let Some(partition) = partitions.get_mut(&(element.topic().to_owned(), element.partition())) {
+                let offset = match element.offset() {
+                    Offset::Offset(offset) => Some(offset),
+                    _ => None,
+                };
+                partition.reached(offset);
+            }
+        }
+    }
+
+    pub(super) fn has_joined(&self) -> bool {
+        self.joined.load(Ordering::Acquire)
+    }
+
+    /// All is well with the brokers.
+    pub(super) fn recover(&self) {
+        if !self.broken.load(Ordering::Acquire) {
+            self.refused.store(false, Ordering::Release);
+            self.health.recover(Part::Source);
+        }
+    }
+
     /// All partitions that are ours.
     pub(super) fn places(&self) -> Vec<Place> {
         self.partitions.lock().keys().cloned().collect()
@@ -170,7 +249,8 @@ impl ConsumerContext for Context {
             RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => {
                 let result = self.assign(consumer, list);
                 if result.is_ok() {
-                    self.health.recover(Part::Source);
+                    self.joined.store(true, Ordering::Release);
+                    self.recover();
                 }
                 result
             }
@@ -208,8 +288,19 @@ impl ClientContext for Context {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
+        if let Some(topic) = reason.strip_prefix(NOT_THERE).and_then(|rest| rest.split(": ").next()) {
+            self.missing.lock().insert(topic.to_owned());
+        }
         let code = error.rdkafka_error_code();
         let (name, message) = match code {
+            Some(RDKafkaErrorCode::AutoOffsetReset) => {
+                tracing::info!(reason, "an offset is not there");
+                self.out_of_range.store(true, Ordering::Release);
+                return;
+            }
+            Some(RDKafkaErrorCode::Authentication) if self.no_token.load(Ordering::Acquire) => {
+                (SOURCE_UNAVAILABLE, format!("no token for the brokers: {reason}"))
+            }
             Some(RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SaslAuthenticationFailed) => {
                 self.broken.store(true, Ordering::Release);
                 (SOURCE_AUTH_FAILED, format!("the brokers refuse our credentials: {reason}"))
@@ -217,11 +308,17 @@ impl ClientContext for Context {
             Some(RDKafkaErrorCode::TopicAuthorizationFailed | RDKafkaErrorCode::GroupAuthorizationFailed) => {
                 (SOURCE_AUTH_FAILED, format!("we may not read the topic or use the group: {reason}"))
             }
+            Some(RDKafkaErrorCode::AllBrokersDown) if self.refused.load(Ordering::Acquire) => return,
             Some(RDKafkaErrorCode::AllBrokersDown) => {
                 (SOURCE_UNAVAILABLE, format!("none of the brokers can be reached: {reason}"))
             }
             Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => {
                 (SOURCE_UNAVAILABLE, format!("the topic is not there; create it, or name another one: {reason}"))
+            }
+            // An alert is what the other side has against us. With TLS 1.3 it comes after the handshake, and so is told as a
+            // failure of the connection.
+            Some(RDKafkaErrorCode::SSL | RDKafkaErrorCode::BrokerTransportFailure) if reason.contains("SSL alert") => {
+                (SOURCE_AUTH_FAILED, format!("the brokers refuse our certificate: {reason}"))
             }
             Some(RDKafkaErrorCode::SSL) => (SOURCE_UNAVAILABLE, format!("no TLS connection to the brokers: {reason}")),
             _ => {
@@ -229,12 +326,17 @@ impl ClientContext for Context {
                 return;
             }
         };
+        if name == SOURCE_AUTH_FAILED {
+            self.refused.store(true, Ordering::Release);
+        }
         self.health.fail(Part::Source, name, message);
     }
 
     fn generate_oauth_token(&self, _: Option<&str>) -> Result<OAuthToken, Box<dyn std::error::Error>> {
         let settings = self.oauth.as_ref().ok_or("the pipeline does not use OAUTHBEARER")?;
-        Ok(self.runtime.block_on(oauth::token(settings))?)
+        let token = self.runtime.block_on(oauth::token(settings));
+        self.no_token.store(matches!(token, Err(TokenError::Request { .. })), Ordering::Release);
+        Ok(token?)
     }
 }
 

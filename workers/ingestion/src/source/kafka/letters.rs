@@ -1,4 +1,8 @@
 //! Dead letters in a Kafka topic: the record's bytes as they were, and all about them in headers.
+//!
+//! From a topic nothing can be removed. A letter that is done with is followed by a record with its key, no value and the
+//! header `taffrail-done`, so that it survives everything that the letter does: whoever reads the topic takes the last
+//! record of a key for what is. Both are in the same partition, and in a compacted topic the letter goes in time.
 
 use std::time::Duration;
 
@@ -8,17 +12,23 @@ use parking_lot::Mutex;
 use rdkafka::ClientContext;
 use rdkafka::client::OAuthToken;
 use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
 use taffrail_crds::KafkaSource;
-use taffrail_logstore::{DeadLetter, WriteError};
+use taffrail_logstore::{CountedAs, DeadLetter, DeadLetters, LetterPage, LetterRequest, SearchError, WriteError, page};
 
 use super::context::log_line;
+use super::group_of;
 use super::oauth;
 use super::settings::{Connection, OauthSettings};
 use crate::Secrets;
-use crate::dead_letter::Letters;
+
+mod read;
+
+const PIPELINE: &str = "taffrail-pipeline";
+const DONE: &str = "taffrail-done";
 
 /// How long a place in the producer's queue is waited for.
 const QUEUE_WITHIN: Duration = Duration::from_secs(30);
@@ -47,7 +57,7 @@ impl ClientContext for Context {
 
     fn error(&self, error: KafkaError, reason: &str) {
         // What was to be sent fails with it and says so.
-        tracing::debug!(%error, reason, "kafka producer");
+        tracing::debug!(%error, reason, "kafka dead letters");
     }
 
     fn generate_oauth_token(&self, _: Option<&str>) -> Result<OAuthToken, Box<dyn std::error::Error>> {
@@ -55,6 +65,8 @@ impl ClientContext for Context {
         Ok(self.runtime.block_on(oauth::token(settings))?)
     }
 }
+
+impl ConsumerContext for Context {}
 
 impl InTopic {
     /// A topic on the brokers of a source. They are spoken to when there is a letter.
@@ -82,34 +94,41 @@ impl InTopic {
 
 /// What a letter says about its record.
 fn headers(letter: &DeadLetter) -> OwnedHeaders {
-    let DeadLetter { id, reason, status, provenance, original: _ } = letter;
-    let texts: [(&str, String); 9] = [
+    let DeadLetter { id, reason, status, provenance, counted_as, original: _ } = letter;
+    let mut texts: Vec<(&str, String)> = vec![
         ("taffrail-id", id.clone()),
         ("taffrail-reason", reason.clone()),
         ("taffrail-status", status.to_string()),
-        ("taffrail-pipeline", provenance.pipeline.clone()),
+        (PIPELINE, provenance.pipeline.clone()),
         ("taffrail-generation", provenance.generation.to_string()),
         ("taffrail-topic", provenance.topic.clone()),
         ("taffrail-partition", provenance.partition.to_string()),
         ("taffrail-offset", provenance.offset.to_string()),
         ("taffrail-timestamp", provenance.timestamp.to_string()),
     ];
+    if let Some(CountedAs { source, offset }) = counted_as {
+        texts.push(("taffrail-counted-source", source.clone()));
+        texts.push(("taffrail-counted-offset", offset.to_string()));
+    }
     let headers = OwnedHeaders::new_with_capacity(texts.len());
     texts.iter().fold(headers, |headers, (key, value)| headers.insert(Header { key, value: Some(value) }))
 }
 
-#[async_trait]
-impl Letters for InTopic {
-    async fn write(&self, letters: &[DeadLetter]) -> Result<(), WriteError> {
+/// Says that a letter is done with.
+fn done(pipeline: &str) -> OwnedHeaders {
+    let headers = OwnedHeaders::new_with_capacity(2);
+    let headers = headers.insert(Header { key: PIPELINE, value: Some(pipeline) });
+    headers.insert(Header { key: DONE, value: Some("true") })
+}
+
+impl InTopic {
+    /// Waits until all records are acknowledged.
+    async fn send<'a>(
+        &self,
+        records: impl Iterator<Item = FutureRecord<'a, str, [u8]>> + Send,
+    ) -> Result<(), WriteError> {
         let producer = self.producer()?;
-        let sending = letters.iter().map(|letter| {
-            let record = FutureRecord::to(&self.topic)
-                .key(&letter.id)
-                .payload(letter.original.as_ref())
-                .timestamp(letter.provenance.timestamp)
-                .headers(headers(letter));
-            producer.send(record, QUEUE_WITHIN)
-        });
+        let sending: Vec<_> = records.map(|record| producer.send(record, QUEUE_WITHIN)).collect();
         let failed = join_all(sending).await.into_iter().find_map(Result::err);
         let Some((error, _)) = failed else { return Ok(()) };
         let text = format!("the topic `{}` did not take a dead letter: {error}", self.topic);
@@ -130,5 +149,56 @@ impl Letters for InTopic {
             }
             None => WriteError::Unavailable(text),
         })
+    }
+
+    /// Reads the letters of a pipeline, those with the wanted ids with their records.
+    async fn read(&self, pipeline: &str, wanted: &[String]) -> Result<read::Letters, SearchError> {
+        let connection = Connection::new(&self.spec, &self.name, &self.secrets)
+            .map_err(|error| SearchError::Unavailable(error.to_string()))?;
+        let context = Context { oauth: connection.oauth.clone(), runtime: self.runtime.clone() };
+        let config = connection.reader(&group_of(&self.spec, &self.name));
+        let mut letters = read::Letters::new(pipeline, wanted);
+        let topic = self.topic.clone();
+        let reading = tokio::task::spawn_blocking(move || {
+            let consumer: BaseConsumer<Context> = config.create_with_context(context)?;
+            read::each(&consumer, &topic, |message| letters.take(message))?;
+            Ok(letters)
+        });
+        let read: Result<_, read::ReadError> =
+            reading.await.map_err(|error| SearchError::Unavailable(error.to_string()))?;
+        read.map_err(|error| {
+            SearchError::Unavailable(format!("the dead letters in the topic `{}` can't be read: {error}", self.topic))
+        })
+    }
+}
+
+#[async_trait]
+impl DeadLetters for InTopic {
+    async fn write_dead_letters(&self, letters: &[DeadLetter]) -> Result<(), WriteError> {
+        self.send(letters.iter().map(|letter| {
+            FutureRecord::to(&self.topic)
+                .key(letter.id.as_str())
+                .payload(letter.original.as_ref())
+                .timestamp(letter.provenance.timestamp)
+                .headers(headers(letter))
+        }))
+        .await
+    }
+
+    async fn dead_letters(&self, request: &LetterRequest) -> Result<LetterPage, SearchError> {
+        page(self.read(&request.pipeline, &[]).await?.into_heads(), request)
+    }
+
+    async fn whole_dead_letters(&self, pipeline: &str, ids: &[String]) -> Result<Vec<DeadLetter>, SearchError> {
+        Ok(self.read(pipeline, ids).await?.into_whole())
+    }
+
+    async fn replace_dead_letters(&self, letters: &[DeadLetter]) -> Result<(), WriteError> {
+        self.write_dead_letters(letters).await
+    }
+
+    async fn remove_dead_letters(&self, pipeline: &str, ids: &[String]) -> Result<(), WriteError> {
+        let done = done(pipeline);
+        self.send(ids.iter().map(|id| FutureRecord::to(&self.topic).key(id.as_str()).headers(done.clone()))).await
     }
 }

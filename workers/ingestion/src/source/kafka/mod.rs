@@ -8,11 +8,14 @@
 //! While the pipeline is full, partitions are paused and polling goes on, so that the worker stays in its group.
 
 mod context;
+mod ends;
 mod letters;
 mod oauth;
 mod partition;
 mod poll;
 mod settings;
+mod topics;
+mod watchdog;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,12 +27,19 @@ pub(crate) use letters::InTopic;
 
 use self::partition::Start;
 use self::poll::{Poller, Shared};
+use self::topics::Topics;
+use self::watchdog::Watchdog;
 use super::{Checkpoint, Intake, Records};
 use crate::config::{PipelineConfig, StartError};
 use crate::health::Part;
 
 /// Until the first partitions are assigned.
 const STARTING: &str = "Starting";
+
+/// The group of a pipeline's workers.
+fn group_of(spec: &KafkaSource, name: &str) -> String {
+    spec.group.clone().unwrap_or_else(|| format!("taffrail-{name}"))
+}
 
 pub(super) fn start(
     spec: &KafkaSource,
@@ -38,16 +48,22 @@ pub(super) fn start(
     records: Records,
 ) -> Result<(JoinHandle<()>, Checkpoint), StartError> {
     let name = config.object.metadata.name.clone().unwrap_or_default();
-    let message = format!("waiting for partitions of the topic `{}`", spec.topic);
+    let topics = Topics::new(spec);
+    let message = format!("waiting for partitions of {topics}");
     intake.health.fail(Part::Source, STARTING, message);
+    let dead_letters = config.object.spec.dead_letter.as_ref().and_then(|target| target.kafka.as_ref());
+    let dead_letters = dead_letters.map(|target| target.topic.as_str());
     let shared = Shared {
         pipeline: config.name(),
-        group: spec.group.clone().unwrap_or_else(|| format!("taffrail-{name}")),
+        group: group_of(spec, &name),
         otherwise: match spec.start_from {
             StartFrom::Earliest => Start::Beginning,
             StartFrom::Latest => Start::End,
         },
         name,
+        excluded: topics.excluded(dead_letters),
+        topics,
+        was_there: Arc::default(),
         spec: spec.clone(),
         secrets: config.secrets.clone(),
         runtime: tokio::runtime::Handle::current(),
@@ -58,7 +74,7 @@ pub(super) fn start(
     std::thread::Builder::new()
         .name("kafka".to_owned())
         .spawn(move || {
-            Poller::new(shared, records).run();
+            Poller::new(shared, records, Watchdog::new(watchdog::PATIENCE)).run();
             // Nobody listens any more where closing took too long.
             let _ = over.send(());
         })
@@ -70,3 +86,6 @@ pub(super) fn start(
     // What is resolved is committed by the thread, which looks once a second.
     Ok((task, Arc::new(|| {})))
 }
+
+#[cfg(test)]
+mod tests;

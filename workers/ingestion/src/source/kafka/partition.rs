@@ -4,8 +4,14 @@
 //! starts *at* that record: if it is there unchanged it is skipped, and reading goes on behind it; if another record is
 //! there, the topic was deleted and made anew, and is read from its beginning. The same is done when librdkafka notices
 //! while running that a topic's id has changed, because it would go on at the old offset otherwise.
+//!
+//! Offsets are not all records. What retention removed before it was read is a *gap*: it counts as lost once everything
+//! before it is resolved, so that it is committed with the position behind it and counts once however often the process
+//! dies. Behind the last record there may be marks of transactions, and records of those that were aborted: the
+//! position moves past them when everything before is resolved, so that lag becomes 0.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
@@ -15,10 +21,11 @@ use crate::lane::{Book, Identity, Lane, Ledger, Mark, Snapshot};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Note {
     /// What the topic's incarnation is called: the timestamp and checksum of the first record that was read of it.
-    #[serde(rename = "i")]
-    pub(super) incarnation: String,
-    #[serde(rename = "l")]
-    pub(super) last: Mark,
+    #[serde(rename = "i", default, skip_serializing_if = "Option::is_none")]
+    pub(super) incarnation: Option<String>,
+    /// None as long as nothing of it was accounted for.
+    #[serde(rename = "l", default, skip_serializing_if = "Option::is_none")]
+    pub(super) last: Option<Mark>,
     #[serde(rename = "n")]
     pub(super) ledger: Ledger,
     #[serde(rename = "w")]
@@ -56,6 +63,13 @@ pub(super) enum Verdict {
     Restart,
 }
 
+/// Offsets whose records were removed before they were read.
+#[derive(Debug, Clone, Copy)]
+struct Gap {
+    from: i64,
+    to: i64,
+}
+
 /// A partition that is assigned to this worker.
 #[derive(Debug)]
 pub(super) struct Partition {
@@ -68,10 +82,23 @@ pub(super) struct Partition {
     expected: Option<Mark>,
     /// The last record that was handed over, or committed.
     last: Option<Mark>,
+    /// The offset that must come next; unknown until the brokers were asked where the partition begins.
+    next: Option<i64>,
+    /// The offset below which there is nothing that is not accounted for, or lost, or no record: as far as that is
+    /// beyond the lane's position.
+    passed: Option<i64>,
+    /// What was lost beyond the position.
+    gaps: Vec<Gap>,
     /// The position that was committed last.
     committed: Option<i64>,
     /// The offset after the partition's last record, as the broker said last.
-    pub(super) end: Option<i64>,
+    end: Option<i64>,
+    /// Whether the consumer was told to go on elsewhere, and may say still where it was before.
+    is_moving: bool,
+    /// Since when there are records, and none has arrived.
+    pub(super) waiting: Option<Instant>,
+    /// Whether a record has arrived since the partition was assigned.
+    pub(super) has_taken: bool,
 }
 
 impl Partition {
@@ -97,25 +124,41 @@ impl Partition {
         let mut partition = Self {
             book,
             pipeline: pipeline.to_owned(),
-            incarnation: note.as_ref().map(|note| note.incarnation.clone()),
+            incarnation: None,
             lane: None,
             expected: None,
             last: None,
+            next: None,
+            passed: None,
+            gaps: Vec::new(),
             committed: committed.as_ref().map(|(offset, _)| *offset),
             end: None,
+            is_moving: false,
+            waiting: None,
+            has_taken: false,
         };
         let start = match (committed, note) {
-            (Some((offset, _)), Some(note)) => {
-                partition.expected = Some(note.last);
-                partition.last = Some(note.last);
-                partition.make_lane(note.incarnation, offset, Some(note.last));
-                Start::At(note.last.offset)
+            (Some((offset, _)), Some(Note { incarnation: Some(incarnation), last: Some(last), .. })) => {
+                partition.expected = Some(last);
+                partition.last = Some(last);
+                partition.make_lane(incarnation, offset, Some(last));
+                partition.starts_at(offset);
+                Start::At(last.offset)
             }
-            (Some((offset, _)), None) => Start::At(offset),
+            (Some((offset, _)), _) => {
+                partition.starts_at(offset);
+                Start::At(offset)
+            }
             (None, _) if is_new_topic => Start::Beginning,
             (None, _) => otherwise,
         };
         (partition, start)
+    }
+
+    /// Says which offset comes first. It is committed soon, so that whoever gets the partition next starts there, too.
+    pub(super) fn starts_at(&mut self, offset: i64) {
+        self.next = Some(offset);
+        self.passed = Some(offset);
     }
 
     fn make_lane(&mut self, incarnation: String, position: i64, last: Option<Mark>) -> Arc<Lane> {
@@ -130,6 +173,8 @@ impl Partition {
 
     /// Decides about a record.
     pub(super) fn arrived(&mut self, mark: Mark) -> Verdict {
+        self.waiting = None;
+        self.has_taken = true;
         if let Some(expected) = self.expected.take() {
             if mark == expected {
                 return Verdict::Skip;
@@ -145,6 +190,7 @@ impl Partition {
             self.forget();
         }
         self.last = Some(mark);
+        self.next = Some(mark.offset + 1);
         let lane = match &self.lane {
             Some(lane) => lane.clone(),
             None => self.make_lane(format!("{:x}-{:08x}", mark.timestamp, mark.crc), mark.offset, None),
@@ -158,8 +204,12 @@ impl Partition {
         tracing::warn!(topic, partition = self.book.partition, "the topic was deleted and made anew; reading it all");
         self.lane = None;
         self.incarnation = None;
+        self.expected = None;
         self.last = None;
+        self.gaps.clear();
         self.committed = None;
+        self.is_moving = true;
+        self.starts_at(0);
     }
 
     /// Asks for the record that was read last, to see whether it is still the same topic. Gives its offset.
@@ -168,19 +218,80 @@ impl Partition {
         self.expected.map(|mark| mark.offset)
     }
 
+    /// An offset was asked for that is not there, perhaps of this partition, which reaches from `begin` to `end`. Gives
+    /// where to go on, if it was.
+    pub(super) fn out_of_range(&mut self, begin: i64, end: i64) -> Option<i64> {
+        let Some(next) = self.next else {
+            self.starts_at(begin);
+            return Some(begin);
+        };
+        let wanted = self.expected.map_or(next, |mark| mark.offset);
+        if wanted > end {
+            self.forget();
+        } else if wanted >= begin {
+            return None;
+        }
+        self.expected = None;
+        self.is_moving = true;
+        let next = self.next.unwrap_or(begin);
+        if next < begin {
+            self.gaps.push(Gap { from: next, to: begin });
+            self.next = Some(begin);
+            let (topic, partition, lost) = (&self.book.topic, self.book.partition, begin - next);
+            tracing::warn!(topic, partition, lost, "retention has removed records before they were read");
+        }
+        Some(next.max(begin))
+    }
+
+    /// The consumer has passed everything below an offset, or nothing since it was told where to go on. What lies
+    /// between the last record and that offset is no record.
+    pub(super) fn reached(&mut self, offset: Option<i64>) {
+        let (Some(next), Some(offset)) = (self.next, offset) else {
+            self.is_moving = false;
+            return;
+        };
+        let is_resolved = || self.lane.as_ref().is_none_or(|lane| lane.snapshot().position >= next);
+        if offset > next && !self.is_moving && self.expected.is_none() && self.gaps.is_empty() && is_resolved() {
+            self.starts_at(offset);
+        }
+    }
+
     pub(super) fn lane(&self) -> Option<&Arc<Lane>> {
         self.lane.as_ref()
     }
 
+    /// Position and account, at one moment. Gaps below the position are settled. None where nobody knows where the
+    /// partition begins.
+    fn snapshot(&mut self) -> Option<Snapshot> {
+        let mut snapshot = match &self.lane {
+            Some(lane) => lane.snapshot(),
+            None => {
+                let (ledger, watermark) = (self.book.ledger(), self.book.watermark());
+                Snapshot { position: self.passed?, ledger, watermark, last: None }
+            }
+        };
+        snapshot.position = snapshot.position.max(self.passed.unwrap_or(0));
+        while let Some(Gap { from, to }) = self.gaps.first().copied()
+            && snapshot.position >= from
+        {
+            self.gaps.remove(0);
+            let lost = u64::try_from(to - from).unwrap_or(0);
+            self.book.add_lost(lost);
+            snapshot.ledger.lost += lost;
+            snapshot.position = snapshot.position.max(to);
+            self.passed = Some(snapshot.position);
+        }
+        Some(snapshot)
+    }
+
     /// What is to be committed, if there is anything new.
-    pub(super) fn to_commit(&self) -> Option<(i64, Note)> {
-        let lane = self.lane.as_ref()?;
-        let Snapshot { position, ledger, watermark, last } = lane.snapshot();
+    pub(super) fn next_commit(&mut self) -> Option<(i64, Note)> {
+        let Snapshot { position, ledger, watermark, last } = self.snapshot()?;
         if self.committed.is_some_and(|committed| committed >= position) {
             return None;
         }
-        let note = Note { incarnation: self.incarnation.clone()?, last: last?, ledger, watermark };
-        Some((position, note))
+        let incarnation = last.and(self.incarnation.clone());
+        Some((position, Note { incarnation, last, ledger, watermark }))
     }
 
     /// Notes that an offset was committed, or, with none, that it was not.
@@ -188,132 +299,22 @@ impl Partition {
         self.committed = offset;
     }
 
+    /// Notes how far the partition reaches; none where no broker said.
+    pub(super) fn set_end(&mut self, end: Option<i64>, now: Instant) {
+        self.end = end.or(self.end);
+        let has_more = end.is_some_and(|end| self.next.is_some_and(|next| next < end));
+        self.waiting = has_more.then(|| self.waiting.unwrap_or(now));
+        self.update_lag();
+    }
+
     /// Works out the lag. Never negative: what we know of the broker's end may be older than what we have read.
-    pub(super) fn update_lag(&self) {
-        if let Some(end) = self.end {
-            let position = self.lane.as_ref().map(|lane| lane.snapshot().position).or(self.committed);
-            let lag = end.saturating_sub(position.unwrap_or(0)).max(0);
+    pub(super) fn update_lag(&mut self) {
+        if let (Some(end), Some(snapshot)) = (self.end, self.snapshot()) {
+            let lag = end.saturating_sub(snapshot.position).max(0);
             self.book.set_lag(u64::try_from(lag).unwrap_or(0));
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::lane::Resolved;
-
-    fn mark(offset: i64, timestamp: i64) -> Mark {
-        Mark { offset, timestamp, crc: u32::try_from(offset).expect("small") }
-    }
-
-    fn note(last: Mark) -> Note {
-        let ledger = Ledger { indexed: 10, ..Ledger::default() };
-        Note { incarnation: "abc".into(), last, ledger, watermark: Some(5) }
-    }
-
-    fn assigned(committed: Option<(i64, Option<Note>)>) -> (Partition, Start) {
-        Partition::assign("default/shop", "logs", 3, committed, None, Start::Beginning)
-    }
-
-    fn take(partition: &mut Partition, mark: Mark) -> Arc<Lane> {
-        match partition.arrived(mark) {
-            Verdict::Take(lane) => lane,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    fn resolve(lane: &Lane, last: Mark) {
-        let next = last.offset + 1;
-        lane.hand_over(next);
-        let first = lane.cut(next);
-        let indexed = u64::try_from(next - first).expect("ascending");
-        lane.resolve(Resolved { first, next, ledger: Ledger { indexed, ..Ledger::default() }, watermark: None, last });
-    }
-
-    #[test]
-    fn a_note_survives_the_commit() {
-        let note = note(mark(9, 100));
-        assert_eq!(Note::read(&note.write()), Some(note.clone()));
-        assert!(note.write().len() < 300);
-        assert_eq!(Note::read("someone else's"), None);
-    }
-
-    #[test]
-    fn the_record_read_last_is_skipped_and_the_account_goes_on() {
-        let (mut partition, start) = assigned(Some((10, Some(note(mark(9, 100))))));
-        assert_eq!(start, Start::At(9));
-        assert!(matches!(partition.arrived(mark(9, 100)), Verdict::Skip));
-        assert_eq!(partition.to_commit(), None);
-        let lane = take(&mut partition, mark(10, 101));
-        assert_eq!(lane.origin.as_deref(), Some("default/shop/kafka/logs/3/abc"));
-        resolve(&lane, mark(10, 101));
-        let (position, note) = partition.to_commit().expect("news");
-        assert_eq!((position, note.ledger.indexed, note.last), (11, 11, mark(10, 101)));
-    }
-
-    #[test]
-    fn another_record_in_its_place_means_another_topic() {
-        let (mut partition, _) = assigned(Some((10, Some(note(mark(9, 100))))));
-        assert!(matches!(partition.arrived(mark(9, 555)), Verdict::Restart));
-        let lane = take(&mut partition, mark(0, 500));
-        assert_eq!(lane.origin.as_deref(), Some("default/shop/kafka/logs/3/1f4-00000000"));
-        resolve(&lane, mark(0, 500));
-        let (position, note) = partition.to_commit().expect("news");
-        assert_eq!((position, note.ledger.indexed), (1, 11), "the account goes on");
-    }
-
-    #[test]
-    fn a_topic_that_starts_again_from_zero_is_another_one() {
-        let (mut partition, _) = assigned(Some((10, Some(note(mark(9, 100))))));
-        let lane = take(&mut partition, mark(0, 500));
-        assert_eq!(lane.snapshot().position, 0);
-        let again = take(&mut partition, mark(1, 501));
-        assert!(Arc::ptr_eq(&lane, &again));
-        // And once more, while running.
-        let third = take(&mut partition, mark(0, 900));
-        assert!(!Arc::ptr_eq(&lane, &third));
-    }
-
-    #[test]
-    fn a_record_that_retention_removed_is_not_missed() {
-        let (mut partition, _) = assigned(Some((10, Some(note(mark(9, 100))))));
-        let lane = take(&mut partition, mark(50, 500));
-        assert_eq!(lane.origin.as_deref(), Some("default/shop/kafka/logs/3/abc"));
-        resolve(&lane, mark(50, 500));
-        assert_eq!(partition.to_commit().map(|(position, _)| position), Some(51));
-    }
-
-    #[test]
-    fn a_changed_topic_is_looked_at_where_it_was_read_last() {
-        let (mut partition, start) = assigned(None);
-        assert_eq!((start, partition.verify()), (Start::Beginning, None));
-        take(&mut partition, mark(0, 1));
-        take(&mut partition, mark(1, 2));
-        assert_eq!(partition.verify(), Some(1));
-        assert!(matches!(partition.arrived(mark(1, 2)), Verdict::Skip));
-        assert_eq!(partition.verify(), Some(1));
-        assert!(matches!(partition.arrived(mark(1, 77)), Verdict::Restart));
-    }
-
-    #[test]
-    fn a_group_whose_offsets_went_with_the_topic_reads_the_new_one_whole() {
-        let (known, _) = assigned(Some((10, Some(note(mark(9, 100))))));
-        let (partition, start) =
-            Partition::assign("default/shop", "logs", 3, None, Some(known.book.clone()), Start::End);
-        assert_eq!((start, partition.book.ledger().indexed), (Start::Beginning, 10));
-        let (_, start) = Partition::assign("default/shop", "logs", 3, None, None, Start::End);
-        assert_eq!(start, Start::End);
-    }
-
-    #[test]
-    fn lag_is_never_negative() {
-        let (mut partition, _) = assigned(Some((10, Some(note(mark(9, 100))))));
-        partition.end = Some(4);
-        partition.update_lag();
-        assert_eq!(partition.book.lag(), Some(0));
-        partition.end = Some(25);
-        partition.update_lag();
-        assert_eq!(partition.book.lag(), Some(15));
-    }
-}
+mod tests;

@@ -1,24 +1,27 @@
 //! The polling thread.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::mpsc::channel;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use rdkafka::Offset;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::{BorrowedMessage, Message as _};
+use rdkafka::{Offset, TopicPartitionList};
 use taffrail_crds::KafkaSource;
 use tokio::sync::mpsc::error::SendTimeoutError;
 
 use super::context::{Context, Place};
+use super::ends::{self, ASK_WITHIN};
 use super::partition::{Start, Verdict};
 use super::settings::Connection;
+use super::topics::Topics;
+use super::watchdog::{Sight, Watchdog};
 use crate::Secrets;
-use crate::health::{Part, SECRET_NOT_FOUND, SOURCE_UNAVAILABLE};
+use crate::health::{Part, SECRET_NOT_FOUND, SOURCE_STUCK, SOURCE_UNAVAILABLE};
 use crate::lane::{Book, Mark};
 use crate::record::Filling;
 use crate::source::{Intake, Records};
@@ -32,12 +35,6 @@ const POLL: Duration = Duration::from_millis(100);
 /// How long the engine may be busy until partitions are paused.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// How often the brokers are asked how far partitions reach.
-const ASK_EVERY: Duration = Duration::from_secs(3);
-
-/// How long that may take.
-const ASK_WITHIN: Duration = Duration::from_secs(5);
-
 /// How long to wait before a consumer is made anew.
 const AGAIN_AFTER: Duration = Duration::from_secs(2);
 
@@ -47,6 +44,11 @@ pub(super) struct Shared {
     pub(super) name: String,
     pub(super) group: String,
     pub(super) otherwise: Start,
+    pub(super) topics: Topics,
+    /// Topics that the consumer must not see.
+    pub(super) excluded: Option<String>,
+    /// How many partitions topics had when the pipeline started, where that matters and once it is known.
+    pub(super) was_there: Arc<OnceLock<BTreeMap<String, i32>>>,
     pub(super) spec: KafkaSource,
     pub(super) secrets: Secrets,
     pub(super) runtime: tokio::runtime::Handle,
@@ -54,7 +56,7 @@ pub(super) struct Shared {
     pub(super) intake: Intake,
 }
 
-type Consumer = BaseConsumer<Context>;
+pub(super) type Consumer = BaseConsumer<Context>;
 
 /// The polling thread.
 pub(super) struct Poller {
@@ -66,10 +68,11 @@ pub(super) struct Poller {
     place: Place,
     is_paused: bool,
     committed: Instant,
+    watchdog: Watchdog,
 }
 
 impl Poller {
-    pub(super) fn new(shared: Shared, records: Records) -> Self {
+    pub(super) fn new(shared: Shared, records: Records, watchdog: Watchdog) -> Self {
         Self {
             shared,
             records: Some(records),
@@ -77,19 +80,22 @@ impl Poller {
             place: Place::default(),
             is_paused: false,
             committed: Instant::now(),
+            watchdog,
         }
     }
 
     pub(super) fn run(mut self) {
         while !self.is_stopping() {
+            self.shared.intake.health.pulse.beat();
             let Some(consumer) = self.connect() else {
                 self.wait(AGAIN_AFTER);
                 continue;
             };
             let (ask, asked) = channel();
-            let asking = consumer.clone();
-            let asker =
-                std::thread::Builder::new().name("kafka-lag".to_owned()).spawn(move || ask_ends(&asking, &asked));
+            let (asking, topics) = (consumer.clone(), self.shared.topics.clone());
+            let asker = std::thread::Builder::new()
+                .name("kafka-lag".to_owned())
+                .spawn(move || ends::ask(&asking, &topics, &asked));
             self.poll(&consumer);
             self.farewell(&consumer);
             drop(ask);
@@ -103,6 +109,7 @@ impl Poller {
                 self.wait(AGAIN_AFTER);
             }
         }
+        self.shared.intake.health.pulse.end();
     }
 
     fn is_stopping(&self) -> bool {
@@ -116,7 +123,8 @@ impl Poller {
     }
 
     fn connect(&mut self) -> Option<Arc<Consumer>> {
-        let Shared { pipeline, name, group, spec, secrets, runtime, known, intake, otherwise } = &self.shared;
+        let Shared { pipeline, name, group, spec, secrets, runtime, known, intake, otherwise, .. } = &self.shared;
+        let Shared { topics, was_there, .. } = &self.shared;
         let connection = match Connection::new(spec, name, secrets) {
             Ok(connection) => connection,
             Err(error) => {
@@ -127,6 +135,7 @@ impl Poller {
         let context = Context {
             pipeline: pipeline.clone(),
             otherwise: *otherwise,
+            was_there: self.shared.was_there.clone(),
             books: intake.books.clone(),
             health: intake.health.clone(),
             hurry: intake.hurry.clone(),
@@ -136,14 +145,28 @@ impl Poller {
             known: known.clone(),
             topic_changed: AtomicBool::new(false),
             broken: AtomicBool::new(false),
+            out_of_range: AtomicBool::new(false),
+            missing: Mutex::default(),
+            joined: AtomicBool::new(false),
+            refused: AtomicBool::new(false),
+            no_token: AtomicBool::new(false),
             closing: AtomicBool::new(false),
         };
-        let consumer: Result<Consumer, KafkaError> = connection.consumer(group).create_with_context(context);
-        let consumer = consumer.and_then(|consumer| consumer.subscribe(&[&spec.topic]).map(|()| consumer));
+        let config = connection.consumer(group, self.shared.excluded.as_deref());
+        let subscription = topics.subscription();
+        let subscription: Vec<&str> = subscription.iter().map(String::as_str).collect();
+        let consumer: KafkaResult<Consumer> = config.create_with_context(context);
+        let consumer = consumer.and_then(|consumer| {
+            if *otherwise == Start::End && was_there.get().is_none() {
+                // Nobody else sets it.
+                let _ = was_there.set(ends::partitions(&consumer, topics)?);
+            }
+            consumer.subscribe(&subscription).map(|()| consumer)
+        });
         match consumer {
             Ok(consumer) => Some(Arc::new(consumer)),
             Err(error) => {
-                let message = format!("no consumer for the topic `{}`: {error}", spec.topic);
+                let message = format!("no consumer for {topics}: {error}");
                 intake.health.fail(Part::Source, SOURCE_UNAVAILABLE, message);
                 None
             }
@@ -202,10 +225,49 @@ impl Poller {
     }
 
     fn seek(&self, consumer: &Consumer, topic: &str, number: i32, to: Offset) {
-        if let Err(error) = consumer.seek(topic, number, to, ASK_WITHIN) {
+        let sought = consumer.seek(topic, number, to, ASK_WITHIN);
+        // Of a partition whose offset is out of range nothing is fetched any more, and only a new start helps.
+        if let Err(error) = sought.or_else(|_| reassign(consumer, topic, number, to)) {
             // A new consumer begins where this one has to.
             tracing::warn!(topic, partition = number, %error, "could not seek; making the consumer anew");
             consumer.context().broken.store(true, Ordering::Release);
+        }
+    }
+
+    /// Finds out of which partitions an offset was asked for that is not there, and goes on where there is one.
+    fn back_into_range(&mut self, consumer: &Consumer) {
+        let context = consumer.context();
+        let places = context.places();
+        let reach = ends::at(consumer, &places, Offset::Beginning, ASK_WITHIN)
+            .and_then(|begins| Ok((begins, ends::at(consumer, &places, Offset::End, ASK_WITHIN)?)));
+        let (begins, ends) = match reach {
+            Ok(reach) => reach,
+            Err(error) => {
+                tracing::warn!(%error, "could not ask how far partitions reach; making the consumer anew");
+                context.broken.store(true, Ordering::Release);
+                return;
+            }
+        };
+        let ends: BTreeMap<Place, i64> = ends.into_iter().filter_map(|(place, end)| Some((place, end.ok()?))).collect();
+        let mut found = Vec::new();
+        {
+            let mut partitions = context.partitions.lock();
+            for (place, begin) in begins {
+                let (Ok(begin), Some(end), Some(partition)) = (begin, ends.get(&place), partitions.get_mut(&place))
+                else {
+                    continue;
+                };
+                if let Some(offset) = partition.out_of_range(begin, *end) {
+                    found.push((place, offset));
+                }
+            }
+        }
+        if found.is_empty() {
+            // A new topic may have grown past that offset meanwhile.
+            self.verify(consumer);
+        }
+        for ((topic, number), offset) in found {
+            self.seek(consumer, &topic, number, Offset::Offset(offset));
         }
     }
 
@@ -282,15 +344,38 @@ impl Poller {
     }
 
     fn tick(&mut self, consumer: &Consumer) {
+        let context = consumer.context();
+        if context.out_of_range.swap(false, Ordering::AcqRel) {
+            self.back_into_range(consumer);
+        }
         if self.committed.elapsed() < COMMIT_EVERY {
             return;
         }
         self.committed = Instant::now();
-        let context = consumer.context();
+        self.shared.intake.health.pulse.beat();
+        context.pass_what_is_no_record(consumer);
         if let Err(error) = context.commit(consumer, &context.places(), CommitMode::Async) {
             tracing::debug!(%error, "a commit failed and is repeated");
         }
-        context.partitions.lock().values().for_each(super::partition::Partition::update_lag);
+        context.partitions.lock().values_mut().for_each(super::partition::Partition::update_lag);
+        self.watch(consumer);
+    }
+
+    fn watch(&mut self, consumer: &Consumer) {
+        let context = consumer.context();
+        let pulse = &context.health.pulse;
+        match self.watchdog.look(&mut context.partitions.lock(), self.is_paused, self.committed) {
+            Sight::Fine => {}
+            Sight::Recovered => pulse.revive(),
+            Sight::Stuck { message, is_hopeless } => {
+                context.broken.store(true, Ordering::Release);
+                context.health.fail(Part::Source, SOURCE_STUCK, format!("{message}; making the consumer anew"));
+                if is_hopeless {
+                    pulse.give_up(format!("{message}, and a new consumer does not help"));
+                }
+                pulse.count_restart();
+            }
+        }
     }
 
     /// Waits for what is under way, and commits it.
@@ -312,28 +397,10 @@ impl Poller {
     }
 }
 
-/// Asks how far partitions reach, until the other side goes.
-fn ask_ends(consumer: &Consumer, over: &Receiver<()>) {
-    let mut pause = Duration::from_millis(300);
-    while let Err(RecvTimeoutError::Timeout) = over.recv_timeout(pause) {
-        pause = ASK_EVERY;
-        for (topic, number) in consumer.context().places() {
-            if !matches!(over.try_recv(), Err(std::sync::mpsc::TryRecvError::Empty)) {
-                return;
-            }
-            match consumer.fetch_watermarks(&topic, number, ASK_WITHIN) {
-                Ok((_, end)) => {
-                    consumer.context().health.recover(Part::Source);
-                    if let Some(partition) = consumer.context().partitions.lock().get_mut(&(topic, number)) {
-                        partition.end = Some(end);
-                        partition.update_lag();
-                    }
-                }
-                Err(error) => {
-                    tracing::debug!(topic, partition = number, %error, "could not ask how far a partition reaches");
-                    break;
-                }
-            }
-        }
-    }
+/// Gives a partition back and takes it again at an offset, without the group noticing.
+fn reassign(consumer: &Consumer, topic: &str, number: i32, to: Offset) -> KafkaResult<()> {
+    let mut list = TopicPartitionList::new();
+    list.add_partition_offset(topic, number, to)?;
+    consumer.incremental_unassign(&list)?;
+    consumer.incremental_assign(&list)
 }

@@ -86,9 +86,12 @@ impl Connection {
         config
     }
 
-    /// For a consumer that commits by itself, and only what is acknowledged.
-    pub(super) fn consumer(&self, group: &str) -> ClientConfig {
+    /// For a consumer that commits by itself, and only what is acknowledged. `excluded` are topics that it does not see.
+    pub(super) fn consumer(&self, group: &str, excluded: Option<&str>) -> ClientConfig {
         let mut config = self.config();
+        if let Some(excluded) = excluded {
+            config.set("topic.blacklist", excluded);
+        }
         config
             .set("group.id", group)
             .set("enable.auto.commit", "false")
@@ -96,19 +99,43 @@ impl Connection {
             .set("partition.assignment.strategy", "cooperative-sticky")
             .set("session.timeout.ms", SESSION_MS)
             .set("heartbeat.interval.ms", "3000")
-            // An offset that is out of range is one that retention or a new topic has overtaken. Where a group starts
-            // that has committed nothing is decided when partitions are assigned.
-            .set("auto.offset.reset", "earliest")
+            // Where partitions start is decided when they are assigned. An offset that is out of range then is one that
+            // retention or a new topic has overtaken, which must be accounted for.
+            .set("auto.offset.reset", "error")
+            // What was aborted is no log.
+            .set("isolation.level", "read_committed")
             .set("allow.auto.create.topics", "false")
             // New partitions and new topics are noticed within seconds.
             .set("topic.metadata.refresh.interval.ms", "5000")
             // With the default of a second, a consumer whose sink pushes back stalls.
             .set("fetch.queue.backoff.ms", "20")
-            .set("queued.max.messages.kbytes", "16384")
-            .set("fetch.max.bytes", "8388608")
+            // What waits in memory. The queue is one for all partitions, but a fetch is under way for each broker, and
+            // is many times as large when it is unpacked: logs compress well, and a message costs some 300 bytes beside
+            // its own. With the default of 50 MiB, a hundred partitions fill hundreds of MiB.
+            .set("queued.max.messages.kbytes", "8192")
+            .set("queued.min.messages", "20000")
+            .set("fetch.max.bytes", "1048576")
+            .set("fetch.message.max.bytes", "524288")
             // A topic that was made anew is told in librdkafka's debug log only: see `context`.
             .set("debug", "topic")
             .set_log_level(RDKafkaLogLevel::Debug);
+        config
+    }
+
+    /// For reading a topic from one end to the other, outside of any group.
+    pub(super) fn reader(&self, group: &str) -> ClientConfig {
+        let mut config = self.config();
+        config
+            // Nobody joins it: it is named because who may read as this group may read.
+            .set("group.id", group)
+            .set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false")
+            .set("enable.partition.eof", "true")
+            .set("auto.offset.reset", "earliest")
+            .set("allow.auto.create.topics", "false")
+            .set("fetch.queue.backoff.ms", "20")
+            .set("queued.max.messages.kbytes", "16384")
+            .set("fetch.max.bytes", "8388608");
         config
     }
 
