@@ -35,7 +35,8 @@ impl Scratch {
         loop {
             let picture = self.picture().await;
             let owners = picture.values().filter_map(|object| object["metadata"]["owners"].as_array()).flatten();
-            let mut names = owners.map(|owner| [&owner[0], &owner[1]].map(|it| it.as_str().unwrap_or_default()).join(" "));
+            let mut names =
+                owners.map(|owner| [&owner[0], &owner[1]].map(|it| it.as_str().unwrap_or_default()).join(" "));
             let Some(gone) = names.find(|name| !picture.contains_key(name)) else { return picture };
             assert!(began.elapsed() < PATIENCE, "{gone} is gone and what it owns is not");
             tokio::time::sleep(std::time::Duration::from_millis(500)).await;

@@ -179,3 +179,91 @@ async fn logs_of_which_no_metric_is_made_need_no_metrics_worker() {
     let _running = workers.start("ingestion", &[file, "--data", data, "--listen", "127.0.0.1:0"]);
     assert_eq!(elasticsearch::at_least(&format!("{name}-2*"), 1_000).await, 1_000);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn logs_go_on_without_a_metrics_worker_and_are_counted_once_when_there_is_one() {
+    let workers = Workers { folder: tempfile::tempdir().unwrap(), metrics_port: free_port().unwrap() };
+    let name = unique("uncounted");
+    let _indices = elasticsearch::Indices(name.clone());
+    kafka::create_topic(&name, 3).await.unwrap();
+    let pipeline_file = workers.path("pipeline.json");
+    std::fs::write(&pipeline_file, pipeline("shop", &name, &name).to_string()).unwrap();
+    let [ingestion_port, page_port] = std::array::from_fn(|_| free_port().unwrap());
+    let [data, series, listen, page] = [
+        workers.path("data").display().to_string(),
+        workers.path("series").display().to_string(),
+        format!("127.0.0.1:{ingestion_port}"),
+        format!("127.0.0.1:{page_port}"),
+    ];
+    let file = pipeline_file.to_str().unwrap();
+    let ingestion = || workers.start("ingestion", &[file, "--data", &data, "--listen", &listen]);
+    let _dashboard = workers.start("dashboard", &[file, "--listen", &page, "--telemetry-listen", "127.0.0.1:0"]);
+    let topic = name.clone();
+    let produce = move |numbers: std::ops::Range<usize>| {
+        let mut producer = kafka::Producer::new(&topic, 3).unwrap();
+        for n in numbers {
+            producer.send(entry(n, day_before(1) + i64::try_from(n).unwrap()).as_bytes()).unwrap();
+        }
+        producer.flush().unwrap();
+    };
+    let pattern = format!("{name}-2*");
+    let status = || async {
+        let answer = get(&format!("http://{listen}/api/v1/status")).await?;
+        Ok::<_, String>(answer["objects"][0]["status"].clone())
+    };
+    let conditions = |status: &Value| -> Vec<String> {
+        let all = status["conditions"].as_array().into_iter().flatten();
+        all.map(|it| format!("{} {} {}", it["type"], it["status"], it["reason"]).replace('"', "")).collect()
+    };
+    // There is no metrics worker, and logs go on: also those of a worker that begins.
+    produce(0..20_000);
+    let mut running = ingestion();
+    elasticsearch::at_least(&pattern, 10_000).await;
+    running.kill().unwrap();
+    running = ingestion();
+    produce(20_000..30_000);
+    eventually(PATIENCE, || async {
+        let status = status().await?;
+        let says_so = conditions(&status) == ["Ready True Running", "Degraded True MetricsUnavailable"];
+        let is_done = status["consumed"] == 30_000 && status["lag"] == 0;
+        if says_so && is_done { Ok(()) } else { Err(status.to_string()) }
+    })
+    .await;
+
+    // Then there is one, while logs come. The ingestion worker is killed while it catches up.
+    let producing = std::thread::spawn({
+        let produce = produce.clone();
+        move || produce(30_000..60_000)
+    });
+    let listen_metrics = format!("127.0.0.1:{}", workers.metrics_port);
+    let metrics = workers.start("metrics", &["--data", &series, "--listen", &listen_metrics]);
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    running.kill().unwrap();
+    running = ingestion();
+    producing.join().unwrap();
+    assert_eq!(elasticsearch::at_least(&pattern, 60_000).await, 60_000);
+    let sum = format!("http://{page}/api/v1/metrics/query?metric=log_count&function=sum&duration=10d");
+    let value = eventually(PATIENCE, || async {
+        let answer = get(&sum).await?;
+        let is_there = answer["value"].as_f64() >= Some(60_000.0);
+        if is_there { Ok(answer["value"].clone()) } else { Err(answer.to_string()) }
+    })
+    .await;
+    assert_eq!(value, 60_000.0);
+    eventually(PATIENCE, || async {
+        let status = status().await?;
+        if conditions(&status) == ["Ready True Running"] { Ok(()) } else { Err(status.to_string()) }
+    })
+    .await;
+    // Nothing is counted again after that.
+    running.stop("TERM").await.unwrap();
+    let running = ingestion();
+    produce(60_000..60_100);
+    eventually(PATIENCE, || async {
+        let answer = get(&sum).await?;
+        if answer["value"] == 60_100.0 { Ok(()) } else { Err(answer.to_string()) }
+    })
+    .await;
+    running.stop("TERM").await.unwrap();
+    metrics.stop("TERM").await.unwrap();
+}

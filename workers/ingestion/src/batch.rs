@@ -1,9 +1,11 @@
 //! Batches: what is sent at once, and what becomes of it.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
+use parking_lot::Mutex;
 use taffrail_crds::{Format, LogPipelineSpec};
 use taffrail_logstore::{DeadLetter, Provenance, Records};
 
@@ -13,7 +15,7 @@ use crate::derive::Deriver;
 use crate::lane::{Lane, Ledger, Mark, Resolved};
 use crate::record::{Chunk, Fate, RawRecord};
 use crate::transform::Transform;
-use crate::{Delta, DeltaBatch, Origin};
+use crate::{Delta, DeltaBatch};
 
 /// Records of one lane in one batch.
 #[derive(Debug)]
@@ -25,8 +27,6 @@ struct Part {
     /// Where the range begins; known once the batch is cut.
     first: i64,
     next: i64,
-    /// The first offset whose metrics have not been counted yet.
-    counted: i64,
     deltas: Vec<Delta>,
 }
 
@@ -82,30 +82,20 @@ impl Batch {
         self.count == 0
     }
 
-    /// Closes the batch: from now on its ranges are fixed. Gives the metrics to push, in order of offset per lane.
-    pub(crate) fn cut(&mut self, mut deriver: Option<&mut Deriver>) -> Vec<DeltaBatch> {
-        let mut batches = Vec::new();
-        for part in &mut self.parts {
-            part.first = part.lane.cut(part.next);
-            let deltas = std::mem::take(&mut part.deltas);
-            let uncounted = part.first.max(part.counted);
-            let origin = match (&part.lane.origin, u64::try_from(uncounted), u64::try_from(part.next)) {
-                (Some(source), Ok(first), Ok(next)) if first < next => {
-                    Some(Origin { source: source.clone(), first, next })
-                }
-                _ => None,
-            };
-            if origin.is_some() || !deltas.is_empty() {
-                let batch = deriver.as_mut().map(|deriver| deriver.batch(deltas)).unwrap_or_default();
-                batches.push(DeltaBatch { origin, ..batch });
-            }
-        }
-        batches
+    /// Closes the batch: from now on its ranges are fixed. Gives the metrics of each lane, in order of offset.
+    pub(crate) fn cut(&mut self, deriver: Option<&mut Deriver>) -> Vec<(Arc<Lane>, DeltaBatch)> {
+        self.parts.iter_mut().for_each(|part| part.first = part.lane.cut(part.next));
+        let Some(deriver) = deriver else { return Vec::new() };
+        let batches = self.parts.iter_mut().map(|part| {
+            let batch = deriver.batch(std::mem::take(&mut part.deltas), part.lane.origin_of(part.first..part.next));
+            (part.lane.clone(), batch)
+        });
+        batches.filter(|(_, batch)| !batch.is_over()).collect()
     }
 
     /// The item of the first record that is added of a chunk's run. The chunk, and a part for the lane, are added where
     /// they are not there yet.
-    fn start(&mut self, chunk: &Arc<Chunk>, raw: RawRecord<'_>, counted: i64) -> Item {
+    fn start(&mut self, chunk: &Arc<Chunk>, raw: RawRecord<'_>) -> Item {
         if self.chunks.last().is_none_or(|last| !Arc::ptr_eq(last, chunk)) {
             self.chunks.push(chunk.clone());
         }
@@ -118,7 +108,6 @@ impl Batch {
                 last: raw.mark(),
                 first: 0,
                 next: raw.head().next,
-                counted,
                 deltas: Vec::new(),
             });
             self.parts.len() - 1
@@ -201,7 +190,8 @@ impl Sender {
 pub(crate) struct Batcher {
     format: Format,
     transform: Option<Transform>,
-    pub(crate) deriver: Option<Deriver>,
+    /// One for all batchers of a pipeline, so that they agree on which series there are.
+    pub(crate) deriver: Option<Arc<Mutex<Deriver>>>,
     reader: Reader,
     sender: Sender,
     /// Entries are written here one behind the other, so that a batch is few allocations.
@@ -236,28 +226,39 @@ impl Batcher {
         let mut wanted = Wanted::new();
         let deriver =
             if spec.metrics.is_empty() { Ok(None) } else { Deriver::new(&spec.metrics, &mut wanted).map(Some) };
+        let deriver = deriver.map_err(crate::StartError::Spec)?;
         Ok(Self {
             format: spec.format,
             transform: transform.map_err(crate::StartError::Transform)?,
-            deriver: deriver.map_err(crate::StartError::Spec)?,
+            deriver: deriver.map(|deriver| Arc::new(Mutex::new(deriver))),
             reader: Reader::new(wanted),
             sender,
             buffer: BytesMut::new(),
         })
     }
 
+    /// Another one for the same pipeline. Both share what is known of derived metrics.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub(crate) fn another(&self, spec: &LogPipelineSpec) -> Result<Self, crate::StartError> {
+        Ok(Self { deriver: self.deriver.clone(), ..Self::new(spec, self.sender.clone())? })
+    }
+
     /// Adds records of a chunk to a batch, from one at an index on, for as long as they are of the same run and there is
     /// room. Gives the index of the first that was not added. An empty batch takes one whatever its size. Metrics are
-    /// derived from a record only if its offset is at or beyond `counted`.
+    /// derived from a record only if it is not below the offset `derive_from`.
     pub(crate) fn add(
         &mut self,
         batch: &mut Batch,
         chunk: &Arc<Chunk>,
         from: usize,
-        counted: i64,
+        derive_from: i64,
         room: Room,
     ) -> usize {
         let run = chunk.run_of(from);
+        let deriver = self.deriver.clone();
+        let mut deriver = deriver.as_ref().map(|deriver| deriver.lock());
         let mut index = from;
         let mut item = None;
         while index < run.indices.end {
@@ -266,20 +267,27 @@ impl Batcher {
             if is_full && !batch.is_empty() {
                 break;
             }
-            let item = item.get_or_insert_with(|| batch.start(chunk, raw, counted));
+            let item = item.get_or_insert_with(|| batch.start(chunk, raw));
             item.index = u32::try_from(index).unwrap_or(u32::MAX);
-            self.add_one(batch, chunk, raw, *item, counted);
+            let deriver = deriver.as_deref_mut().filter(|_| raw.head().next > derive_from);
+            self.add_one(batch, chunk, raw, *item, deriver);
             index += 1;
         }
         index
     }
 
-    fn add_one(&mut self, batch: &mut Batch, chunk: &Chunk, raw: RawRecord<'_>, item: Item, counted: i64) {
+    fn add_one(
+        &mut self,
+        batch: &mut Batch,
+        chunk: &Chunk,
+        raw: RawRecord<'_>,
+        item: Item,
+        deriver: Option<&mut Deriver>,
+    ) {
         batch.count += 1;
         let to = &mut batch.parts[item.part as usize];
         (to.last, to.next) = (raw.mark(), raw.head().next);
-        let deltas = (raw.mark().offset >= counted).then_some(&mut to.deltas);
-        match self.read(raw, deltas, &mut batch.records) {
+        match self.read(raw, deriver.map(|deriver| (deriver, &mut to.deltas)), &mut batch.records) {
             Ok(Made::Log { millis, rewritten }) => {
                 to.watermark = to.watermark.max(Some(millis));
                 let (buffer, source) = match &rewritten {
@@ -298,10 +306,22 @@ impl Batcher {
         }
     }
 
+    /// What records of a lane in a chunk mean for metrics, and for nothing else. `range` are their offsets.
+    pub(crate) fn derive(&mut self, lane: &Lane, chunk: &Chunk, range: Range<i64>) -> DeltaBatch {
+        let Some(deriver) = self.deriver.clone() else { return DeltaBatch::default() };
+        let mut deriver = deriver.lock();
+        let (mut deltas, mut unwritten) = (Vec::new(), Records::default());
+        for index in 0..chunk.len() {
+            // What can't be read, or is filtered, means nothing to them.
+            let _ = self.read(chunk.get(index), Some((&mut deriver, &mut deltas)), &mut unwritten);
+        }
+        deriver.batch(deltas, lane.origin_of(range))
+    }
+
     fn read(
         &mut self,
         raw: RawRecord<'_>,
-        deltas: Option<&mut Vec<Delta>>,
+        derived: Option<(&mut Deriver, &mut Vec<Delta>)>,
         records: &mut Records,
     ) -> Result<Made, String> {
         let text = decode::text(raw.payload())?;
@@ -316,16 +336,20 @@ impl Batcher {
         };
         let text = match &rewritten {
             Some(source) => {
-                // What was written is read as any other entry, so that there is one way to pick from it.
-                let text = decode::text(source)?;
-                self.reader.read(text, records);
+                // What was written is read as any other entry, so that there is one way to pick from it. It may be longer
+                // than a record may be.
+                let text = std::str::from_utf8(source).map_err(|error| error.to_string())?;
+                if self.reader.read(text, records).is_none() {
+                    serde_json::from_str::<serde_json::Value>(text)
+                        .map_err(|error| format!("what was made of it can't be read again: {error}"))?;
+                }
                 text
             }
             None => text,
         };
-        if let Some((deriver, deltas)) = self.deriver.as_mut().zip(deltas) {
+        if let Some((deriver, deltas)) = derived {
             // Offsets are not negative.
-            let offset = u64::try_from(raw.mark().offset).unwrap_or_default();
+            let offset = u64::try_from(raw.head().next - 1).unwrap_or_default();
             deriver.derive(self.reader.picked(text), millis, offset, deltas);
         }
         Ok(Made::Log { millis, rewritten })

@@ -12,7 +12,7 @@ pub struct Delta {
     pub timestamp: i64,
     /// The increment, value or observation.
     pub value: f64,
-    /// The offset of the record that it was made of.
+    /// An offset of the record that it was made of, the last one: some records have more than one.
     pub offset: u64,
 }
 
@@ -29,6 +29,11 @@ pub struct DeltaBatch {
 }
 
 impl DeltaBatch {
+    /// Whether there is nothing to count, and nothing to note as counted.
+    pub(crate) fn is_over(&self) -> bool {
+        self.origin.as_ref().map_or(self.deltas.is_empty(), |origin| origin.first >= origin.next)
+    }
+
     /// Leaves out what was made of records before an offset of its source.
     pub(crate) fn skip_to(&mut self, offset: u64) {
         if let Some(origin) = &mut self.origin {

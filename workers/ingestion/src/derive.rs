@@ -1,6 +1,6 @@
 //! Metrics derived from logs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
@@ -8,7 +8,7 @@ use taffrail_crds::{DerivedMetric, MatchExpression, MatchOperator, MetricType};
 use taffrail_logstore::Level;
 
 use crate::decode::canonical::{Key, Picked, Scalar, Wanted};
-use crate::{Delta, DeltaBatch, DeltaKind, Series};
+use crate::{Delta, DeltaBatch, DeltaKind, Origin, Series};
 
 /// What labels of the series say that takes what is beyond `maxSeries`.
 const OVERFLOW: &str = "__overflow__";
@@ -27,6 +27,8 @@ pub(crate) struct Deriver {
     pub(crate) without_value: u64,
     /// Deltas that went into a series of overflow.
     pub(crate) overflowed: u64,
+    /// What there is to say of the metric that overflowed last, until somebody takes it.
+    pub(crate) overflow: Option<String>,
 }
 
 struct Metric {
@@ -84,7 +86,7 @@ impl Deriver {
     /// to `wanted`.
     pub(crate) fn new(specs: &[DerivedMetric], wanted: &mut Wanted) -> Result<Self, String> {
         let metrics = specs.iter().map(|spec| Metric::new(spec, wanted)).collect::<Result<_, _>>()?;
-        Ok(Self { metrics, series: Vec::new(), places: Vec::new(), without_value: 0, overflowed: 0 })
+        Ok(Self { metrics, series: Vec::new(), places: Vec::new(), without_value: 0, overflowed: 0, overflow: None })
     }
 
     /// Adds what one log, of the record at an offset, means for the metrics.
@@ -101,7 +103,11 @@ impl Deriver {
                 self.without_value += 1;
                 continue;
             };
+            let had_overflow = metric.overflow.is_some();
             let series = metric.series(picked, &mut self.series);
+            if metric.overflow.is_some() && !had_overflow {
+                self.overflow = Some(metric.why_it_overflows(&self.series));
+            }
             if metric.overflow == Some(series) {
                 self.overflowed += 1;
             }
@@ -110,7 +116,7 @@ impl Deriver {
     }
 
     /// Deltas that [`Self::derive`] made, with the series that they are of.
-    pub(crate) fn batch(&mut self, mut deltas: Vec<Delta>) -> DeltaBatch {
+    pub(crate) fn batch(&mut self, mut deltas: Vec<Delta>, origin: Option<Origin>) -> DeltaBatch {
         self.places.resize(self.series.len(), None);
         let mut used = Vec::new();
         for delta in &mut deltas {
@@ -123,7 +129,7 @@ impl Deriver {
         }
         used.iter().for_each(|known| self.places[*known] = None);
         let series = used.iter().map(|known| self.series[*known].clone()).collect();
-        DeltaBatch { origin: None, series, deltas }
+        DeltaBatch { origin, series, deltas }
     }
 }
 
@@ -197,6 +203,24 @@ impl Metric {
         let place = add(self.labels.iter().map(|(name, index)| (name.clone(), value(*index))).collect());
         self.known.insert(self.key.as_slice().into(), place);
         place
+    }
+}
+
+impl Metric {
+    /// The label with the most values is at fault.
+    fn why_it_overflows(&self, all: &[Series]) -> String {
+        let own = || all.iter().filter(|series| series.metric == self.name).map(|series| &series.labels);
+        let is_own = |value: &&String| *value != OVERFLOW;
+        let values = |label: &str| own().filter_map(|labels| labels.get(label)).filter(is_own).collect::<BTreeSet<_>>();
+        let worst = self.labels.iter().map(|(label, _)| (label, values(label))).max_by_key(|(_, values)| values.len());
+        let Self { name, max_series, .. } = self;
+        let (label, values) = worst.map(|(label, values)| (label.as_str(), values)).unwrap_or_default();
+        let example = values.first().map(|value| value.as_str()).unwrap_or_default();
+        format!(
+            "the derived metric `{name}` has its maxSeries of {max_series}, and what is beyond is counted with the label \
+             value `{OVERFLOW}`; its label `{label}` has {} values, such as `{example}`: leave it out, or raise maxSeries",
+            values.len()
+        )
     }
 }
 

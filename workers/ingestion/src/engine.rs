@@ -8,16 +8,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::MetricsSink;
 use crate::batch::{Batch, Batcher, Room};
 use crate::deliver::Courier;
-use crate::health::Health;
-use crate::push::{self, Job};
+use crate::health::{Health, Part, TOO_MANY_SERIES};
+use crate::lane::Lane;
+use crate::push::Counter;
 use crate::record::Chunk;
 
 /// Batches that are sent at the same time.
@@ -62,7 +62,10 @@ pub(crate) struct Derived {
 pub(crate) struct Engine {
     pub(crate) batcher: Batcher,
     pub(crate) courier: Arc<Courier>,
-    pub(crate) metrics: Arc<dyn MetricsSink>,
+    /// Where there are derived metrics.
+    pub(crate) counter: Option<Counter>,
+    /// What the counter is to push.
+    pub(crate) to_push: Option<mpsc::UnboundedReceiver<Arc<Lane>>>,
     pub(crate) health: Arc<Health>,
     pub(crate) derived: Arc<Derived>,
     pub(crate) limits: Limits,
@@ -85,9 +88,8 @@ impl Engine {
 
     async fn work(mut self, mut records: mpsc::Receiver<Chunk>) {
         let senders = Arc::new(Semaphore::new(SENDERS as usize));
-        let (jobs, queue) = mpsc::channel(SENDERS as usize);
-        let pushing = push::push_all(queue, self.metrics.clone(), self.health.clone());
-        let _pushing = AbortOnDropHandle::new(tokio::spawn(pushing));
+        let pushing = self.counter.clone().zip(self.to_push.take());
+        let _pushing = pushing.map(|(counter, queued)| AbortOnDropHandle::new(tokio::spawn(counter.push_all(queued))));
         // Dropped, they give up what they send: when the engine is aborted.
         let mut sending = JoinSet::new();
         let mut waiting = None;
@@ -113,7 +115,7 @@ impl Engine {
                     // The semaphore is never closed.
                     let Ok(permit) = permit else { break };
                     let ready = std::mem::replace(&mut batch, Batch::new(Instant::now()));
-                    self.send(ready, &jobs, permit, &mut sending).await;
+                    self.send(ready, permit, &mut sending).await;
                 }
                 chunk = records.recv(), if is_open && !is_full => match chunk {
                     Some(chunk) => waiting = Some((Arc::new(chunk), 0)),
@@ -124,6 +126,9 @@ impl Engine {
             }
         }
         while sending.join_next().await.is_some() {}
+        if let Some(counter) = &self.counter {
+            counter.flush().await;
+        }
     }
 
     /// Moves records into the batch, until there are none, the batch is full, or it is large enough and a sender free.
@@ -139,13 +144,16 @@ impl Engine {
                 }
                 continue;
             }
-            let counted = push::counted(&run.lane, &*self.metrics, &self.health).await;
+            let derive_from = match (&self.counter, chunk.end_of(run)) {
+                (Some(counter), Some(end)) => counter.admit(&run.lane, end).await,
+                _ => i64::MAX,
+            };
             let records = if senders.available_permits() > 0 { self.limits.records } else { MAX_RECORDS };
             let room = Room { records: records.min(MAX_RECORDS), bytes: self.limits.bytes };
             if batch.is_empty() {
                 batch.since = Instant::now();
             }
-            let to = self.batcher.add(batch, chunk, *from, counted, room);
+            let to = self.batcher.add(batch, chunk, *from, derive_from, room);
             if to == chunk.len() {
                 *waiting = None;
             } else if to == *from {
@@ -155,37 +163,32 @@ impl Engine {
             }
         }
         if let Some(deriver) = &self.batcher.deriver {
+            let mut deriver = deriver.lock();
+            if let Some(overflow) = deriver.overflow.take() {
+                self.health.fail(Part::Series, TOO_MANY_SERIES, overflow);
+            }
             self.derived.without_value.store(deriver.without_value, Ordering::Relaxed);
             self.derived.overflowed.store(deriver.overflowed, Ordering::Relaxed);
         }
     }
 
-    async fn send(
-        &mut self,
-        mut batch: Batch,
-        jobs: &mpsc::Sender<Job>,
-        permit: OwnedSemaphorePermit,
-        sending: &mut JoinSet<()>,
-    ) {
-        let deltas = batch.cut(self.batcher.deriver.as_mut());
-        let pushed = if deltas.is_empty() {
-            None
-        } else {
-            let (counted, pushed) = oneshot::channel();
-            // Its receiver lives as long as the engine.
-            if jobs.send((deltas, counted)).await.is_err() {
-                return;
-            }
-            Some(pushed)
+    async fn send(&mut self, mut batch: Batch, permit: OwnedSemaphorePermit, sending: &mut JoinSet<()>) {
+        let deltas = match &self.batcher.deriver {
+            Some(deriver) => batch.cut(Some(&mut deriver.lock())),
+            None => batch.cut(None),
+        };
+        let mut to_count = match &self.counter {
+            Some(counter) if !deltas.is_empty() => counter.queue(deltas).await,
+            _ => Vec::new(),
         };
         let courier = self.courier.clone();
         let checkpoint = self.checkpoint.clone();
         sending.spawn(async move {
             courier.deliver(&mut batch).await;
-            if let Some(pushed) = pushed
-                && pushed.await.is_err()
-            {
-                return;
+            for counted in &mut to_count {
+                if counted.await.is_err() {
+                    return;
+                }
             }
             batch.resolve(&*checkpoint);
             drop(permit);

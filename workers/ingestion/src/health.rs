@@ -16,6 +16,10 @@ pub(crate) enum Part {
     DeadLetters,
     Source,
     Metrics,
+    /// Derived metrics that are made again of records that are read again.
+    Recount,
+    /// How many series derived metrics have.
+    Series,
 }
 
 /// A reason, which is a word that never changes, and a sentence for people.
@@ -49,6 +53,10 @@ pub(crate) const SOURCE_STUCK: &str = "SourceStuck";
 pub(crate) const SECRET_NOT_FOUND: &str = "SecretNotFound";
 /// The metrics store does not take metrics.
 pub(crate) const METRICS_UNAVAILABLE: &str = "MetricsUnavailable";
+/// A warning: derived metrics have fallen behind the logs, and are caught up with.
+pub(crate) const METRICS_BEHIND: &str = "MetricsBehind";
+/// A warning: a derived metric has as many series as it may have, and what is beyond goes into one of overflow.
+pub(crate) const TOO_MANY_SERIES: &str = "TooManySeries";
 
 /// A warning: many logs do not fit the store's mapping.
 pub(crate) const MAPPING_CONFLICT: &str = "MappingConflict";
@@ -90,13 +98,15 @@ pub(crate) struct Health {
     decisions: Mutex<Decisions>,
     redirected: AtomicU64,
     pipeline: String,
+    waits_for_metrics: bool,
     /// Whether the source is alive.
     pub(crate) pulse: Pulse,
 }
 
 impl Health {
-    pub(crate) fn new(pipeline: String) -> Self {
-        Self { pipeline, ..Self::default() }
+    /// `waits_for_metrics` says whether the source gives records only once, and so logs wait where metrics do.
+    pub(crate) fn new(pipeline: String, waits_for_metrics: bool) -> Self {
+        Self { pipeline, waits_for_metrics, ..Self::default() }
     }
 
     /// Notes that something is wrong. It is logged when the reason is new.
@@ -162,7 +172,22 @@ impl Health {
 
     /// What does not keep the pipeline from its work, but is not as it should be.
     pub(crate) fn warning(&self) -> Option<Problem> {
-        self.decisions.lock().warning.clone()
+        let refused = self.decisions.lock().warning.clone();
+        refused.or_else(|| self.problems.lock().iter().find(|(part, _)| !self.stalls(**part)).map(|it| it.1.clone()))
+    }
+
+    /// Whether something is wrong with a part.
+    pub(crate) fn is_failing(&self, part: Part) -> bool {
+        self.problems.lock().contains_key(&part)
+    }
+
+    /// Whether logs wait while something is wrong with a part.
+    fn stalls(&self, part: Part) -> bool {
+        match part {
+            Part::Sink | Part::DeadLetters | Part::Source => true,
+            Part::Metrics => self.waits_for_metrics,
+            Part::Recount | Part::Series => false,
+        }
     }
 
     /// How many logs went to the failure store of a data stream.
@@ -172,6 +197,6 @@ impl Health {
 
     /// The problem to show.
     pub(crate) fn problem(&self) -> Option<Problem> {
-        self.problems.lock().values().next().cloned()
+        self.problems.lock().iter().find(|(part, _)| self.stalls(**part)).map(|(_, problem)| problem.clone())
     }
 }

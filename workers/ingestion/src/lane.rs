@@ -12,16 +12,17 @@
 //! filtered` holds at all times, and no record counts twice, however often the process dies.
 
 use std::collections::BTreeMap;
-use std::ops::AddAssign;
+use std::ops::{AddAssign, Range};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 use serde::{Deserialize, Serialize};
 use taffrail_crds::RecordCounts;
 
-use crate::digits;
+use crate::counting::Counting;
+use crate::{Origin, digits};
 
 /// What became of records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -183,8 +184,8 @@ pub(crate) struct Lane {
     pub(crate) identity: Identity,
     /// Under which name derived metrics are counted once; none where nothing is ever read twice.
     pub(crate) origin: Option<String>,
-    /// The first offset from which on metrics are derived; unknown until the metrics store was asked.
-    pub(crate) counted: OnceLock<i64>,
+    /// How far its derived metrics are counted.
+    pub(crate) counting: Counting,
     order: Order,
     /// The lane is no longer ours, or the source has been made anew: what is resolved from now on is not accounted for.
     closed: AtomicBool,
@@ -193,7 +194,8 @@ pub(crate) struct Lane {
 }
 
 impl Lane {
-    /// A lane that starts at an offset. `last` is the record before it, if there is one.
+    /// A lane that starts at an offset, and whose records can't be read again while it goes on. `last` is the record
+    /// before it, if there is one.
     pub(crate) fn new(
         book: Arc<Book>,
         identity: Identity,
@@ -201,12 +203,24 @@ impl Lane {
         position: i64,
         last: Option<Mark>,
     ) -> Arc<Self> {
+        Self::with(book, identity, origin, position, last, Counting::new(position, position, false))
+    }
+
+    /// A lane that starts at an offset.
+    pub(crate) fn with(
+        book: Arc<Book>,
+        identity: Identity,
+        origin: Option<String>,
+        position: i64,
+        last: Option<Mark>,
+        counting: Counting,
+    ) -> Arc<Self> {
         let state = State { read: position, cut: position, position, last, beyond_gap: BTreeMap::new() };
         Arc::new(Self {
             book,
             identity,
             origin,
-            counted: OnceLock::new(),
+            counting,
             order: Order::ByOffset,
             closed: AtomicBool::new(false),
             state: Mutex::new(state),
@@ -221,6 +235,13 @@ impl Lane {
             lane.order = Order::AsResolved;
         }
         lane
+    }
+
+    /// Where metrics come from that were derived from records of a range of offsets.
+    pub(crate) fn origin_of(&self, range: Range<i64>) -> Option<Origin> {
+        let offset = |offset: i64| u64::try_from(offset).unwrap_or_default();
+        let source = self.origin.clone()?;
+        Some(Origin { source, first: offset(range.start), next: offset(range.end) })
     }
 
     /// Writes the id of a record behind what is there.

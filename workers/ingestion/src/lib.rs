@@ -4,6 +4,7 @@
 
 mod batch;
 mod config;
+mod counting;
 mod dead_letter;
 mod decode;
 mod deliver;

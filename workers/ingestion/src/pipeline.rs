@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -15,10 +14,10 @@ use crate::deliver::{Counters, Courier};
 use crate::engine::{CHUNKS, Derived, Engine, Hurry, Limits};
 use crate::health::Health;
 use crate::lane::Books;
+use crate::push::{Asked, Counter, Recount};
 use crate::redrive::Redriver;
 use crate::source::{self, Intake};
 use crate::status::{Reporter, State};
-use crate::{DeltaBatch, MetricsSink, PushError};
 
 /// What a source may take beyond the time for draining, to note how far it came and to say goodbye.
 const FAREWELL: Duration = Duration::from_millis(400);
@@ -37,7 +36,7 @@ impl Pipeline {
         let name = config.name();
         let sender = Sender { pipeline: name.clone(), generation: object.metadata.generation.unwrap_or_default() };
         let batcher = Batcher::new(&object.spec, sender.clone())?;
-        let health = Arc::new(Health::new(name.clone()));
+        let health = Arc::new(Health::new(name.clone(), object.spec.source.kafka.is_none()));
         let books = Arc::new(Books::default());
         let counters = Arc::new(Counters::default());
         let derived = Arc::new(Derived::default());
@@ -52,8 +51,17 @@ impl Pipeline {
         });
         let hurry = Arc::new(Hurry::default());
         let (records, queue) = mpsc::channel(CHUNKS);
+        let counting = (!object.spec.metrics.is_empty()).then(|| Counter::new(config.metrics.clone(), health.clone()));
+        let (counter, to_push, recount) = match counting {
+            Some((counter, Asked { queued, behind })) => {
+                let batcher = batcher.another(&object.spec)?;
+                (Some(counter.clone()), Some(queued), Some(Recount { counter, batcher, behind }))
+            }
+            None => (None, None, None),
+        };
         let intake = Intake {
             books,
+            recount,
             health: health.clone(),
             hurry: hurry.clone(),
             stopping: CancellationToken::new(),
@@ -63,12 +71,12 @@ impl Pipeline {
         let letters = dead_letters(object, config.store.clone(), &config.secrets)?;
         let drain = config.drain;
         let (store, report) = (config.store.clone(), config.report.clone());
-        let metrics = if object.spec.metrics.is_empty() { Arc::new(NoMetrics) } else { config.metrics.clone() };
+        let metrics = (!object.spec.metrics.is_empty()).then(|| config.metrics.clone());
         let (telemetry, batch) = (config.telemetry.clone(), object.spec.batch.clone());
         let redriver = Redriver::new(
             sender.pipeline.clone(),
             letters.clone(),
-            Some(metrics.clone()).filter(|_| !object.spec.metrics.is_empty()),
+            metrics,
             records.downgrade(),
             intake.stopping.clone(),
             hurry.clone(),
@@ -78,7 +86,8 @@ impl Pipeline {
         let engine = Engine {
             batcher,
             courier: Arc::new(courier),
-            metrics,
+            counter,
+            to_push,
             health,
             derived,
             limits: Limits {
@@ -96,20 +105,6 @@ impl Pipeline {
         let reporting = tokio::spawn(Reporter::new(state, report).run(reporting_over.clone()));
         let cancel = Cancel { stopping, drained, abort, reporting_over };
         Ok(PipelineHandle { cancel, hurry, engine, source, drain, reporting, redriver })
-    }
-}
-
-/// Takes note of nothing: where no metric is derived there need be no metrics store, and nobody waits for one.
-struct NoMetrics;
-
-#[async_trait]
-impl MetricsSink for NoMetrics {
-    async fn push(&self, _: &DeltaBatch) -> Result<(), PushError> {
-        Ok(())
-    }
-
-    async fn counted(&self, _: &str) -> Result<Option<u64>, PushError> {
-        Ok(None)
     }
 }
 

@@ -72,6 +72,11 @@ impl Chunk {
         &self.runs[self.runs.partition_point(|run| run.indices.end <= index)]
     }
 
+    /// The offset after the last record of a run.
+    pub(crate) fn end_of(&self, run: &Run) -> Option<i64> {
+        Some(self.heads[run.indices.clone()].last()?.next)
+    }
+
     /// A record.
     pub(crate) fn get(&self, index: usize) -> RawRecord<'_> {
         RawRecord { chunk: self, run: self.run_of(index), index }
@@ -79,7 +84,7 @@ impl Chunk {
 
     /// How far the chunk goes in each lane.
     pub(crate) fn ends(&self) -> impl Iterator<Item = (&Arc<Lane>, i64)> {
-        self.runs.iter().filter_map(|run| Some((&run.lane, self.heads[run.indices.clone()].last()?.next)))
+        self.runs.iter().filter_map(|run| Some((&run.lane, self.end_of(run)?)))
     }
 
     fn start(&self, index: usize) -> usize {

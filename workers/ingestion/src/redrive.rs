@@ -293,7 +293,7 @@ fn into_lanes(letters: Vec<DeadLetter>, origin: Option<&str>, counted: i64) -> i
         let book = Book::new(topic, partition, Ledger::default(), None);
         let lane = Lane::new(book, Identity::Offset(String::new()), origin.clone(), next, None);
         // Nobody need be asked: the name is new.
-        let _ = lane.counted.set(counted);
+        lane.counting.learn(counted);
         let start = next;
         next += i64::try_from(letters.len()).unwrap_or_default();
         lane.hand_over(next);

@@ -149,7 +149,7 @@ mod tests {
             generation: Some(3),
             books: books.clone(),
             is_partitioned,
-            health: Arc::new(Health::new("default/shop".to_owned())),
+            health: Arc::new(Health::new("default/shop".to_owned(), true)),
             counters: Arc::default(),
             derived: Arc::default(),
         });

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -147,11 +148,23 @@ pub(crate) struct MemoryMetrics {
     pub(crate) batches: Mutex<Vec<DeltaBatch>>,
     counted: Mutex<BTreeMap<String, u64>>,
     pub(crate) faults: Mutex<VecDeque<PushError>>,
+    is_away: AtomicBool,
 }
 
 impl MemoryMetrics {
     pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self::default())
+    }
+
+    /// Whether nobody answers.
+    pub(crate) fn set_away(&self, is_away: bool) {
+        self.is_away.store(is_away, Ordering::Release);
+    }
+
+    fn answer(&self) -> Result<(), PushError> {
+        let fault = self.faults.lock().pop_front();
+        let away = || self.is_away.load(Ordering::Acquire).then(|| PushError::Unavailable("away".into()));
+        fault.or_else(away).map_or(Ok(()), Err)
     }
 
     /// The sum of all values of a metric.
@@ -168,9 +181,7 @@ impl MemoryMetrics {
 #[async_trait]
 impl MetricsSink for MemoryMetrics {
     async fn push(&self, batch: &DeltaBatch) -> Result<(), PushError> {
-        if let Some(fault) = self.faults.lock().pop_front() {
-            return Err(fault);
-        }
+        self.answer()?;
         if let Some(origin) = &batch.origin {
             let mut counted = self.counted.lock();
             let before = counted.entry(origin.source.clone()).or_default();
@@ -187,6 +198,7 @@ impl MetricsSink for MemoryMetrics {
     }
 
     async fn counted(&self, source: &str) -> Result<Option<u64>, PushError> {
+        self.answer()?;
         Ok(self.counted.lock().get(source).copied())
     }
 }

@@ -8,8 +8,8 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-/// What is nested deeper is left to who reads it in full.
-const MAX_DEPTH: usize = 64;
+/// What is nested deeper nobody reads: it is as deep as `serde_json` goes, with the entry and `fields` around it.
+const MAX_DEPTH: usize = 126;
 
 /// A member of a log entry that is a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

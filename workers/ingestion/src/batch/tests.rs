@@ -74,16 +74,16 @@ fn each_lane_has_its_range_its_metrics_and_its_account() {
     ] {
         batcher.add_all(&mut batch, &raw(lane, offset, payload), if Arc::ptr_eq(lane, &one) { 3 } else { 0 });
     }
-    let deltas = batch.cut(batcher.deriver.as_mut());
+    let deltas = batch.cut(batcher.deriver.clone().as_ref().map(|deriver| deriver.lock()).as_deref_mut());
     let shown: Vec<_> = deltas
         .iter()
-        .map(|batch| {
+        .map(|(_, batch)| {
             let origin = batch.origin.as_ref().unwrap();
             (origin.source.as_str(), origin.first, origin.next, batch.deltas.len())
         })
         .collect();
     // The first record of lane 1 was counted in an earlier life.
-    assert_eq!(shown, [("logs/1", 3, 6, 1), ("logs/2", 0, 1, 1)]);
+    assert_eq!(shown, [("logs/1", 0, 6, 1), ("logs/2", 0, 1, 1)]);
     assert_eq!((batch.len(), batch.records.len(), batch.letters.len()), (5, 3, 1));
     for item in batch.items.clone() {
         batch.settle(item, Fate::Indexed);
@@ -131,4 +131,46 @@ fn text_is_never_read_as_json() {
     batcher.add_all(&mut batch, &raw(&lane, 0, r#"{"message":"m"}"#), 0);
     let entry: LogEntry = serde_json::from_slice(batch.records.get(0).source).unwrap();
     assert_eq!((entry.message.as_str(), entry.timestamp.as_str()), (r#"{"message":"m"}"#, "2024-08-16T12:00:00Z"));
+}
+
+#[test]
+fn what_grows_beyond_the_size_of_a_record_by_being_rewritten_is_no_letter() {
+    let mut batcher = batcher(json!({"format": "text"}));
+    let lane = lane(0);
+    let mut batch = Batch::new(Instant::now());
+    // Each of them needs a backslash.
+    let line = "\"".repeat(600_000);
+    batcher.add_all(&mut batch, &raw(&lane, 0, &line), 0);
+    let entry: LogEntry = serde_json::from_slice(batch.records.get(0).source).unwrap();
+    assert_eq!((entry.message, batch.letters.len()), (line, 0));
+}
+
+#[test]
+fn what_is_nested_as_deeply_as_anybody_reads_is_stored_and_counted_and_what_is_deeper_is_a_letter() {
+    let nested = |depth: usize| format!("{}7{}", r#"{"a":"#.repeat(depth), "}".repeat(depth));
+    let canonical = |depth| format!(r#"{{"timestamp":"2024-08-16T14:00:00Z","fields":{}}}"#, nested(depth));
+    for (payload, is_stored) in [
+        (canonical(126), true),
+        (canonical(127), false),
+        // It is moved into `fields`, and so one deeper.
+        (nested(126), true),
+        (nested(127), false),
+        (nested(128), false),
+    ] {
+        let path = "a.".repeat(126);
+        let field = format!("fields.{}", path.trim_end_matches('.'));
+        let metrics = json!([{"name": "n", "type": "gauge", "value": field}]);
+        let mut batcher = batcher(json!({"metrics": metrics}));
+        let mut batch = Batch::new(Instant::now());
+        batcher.add_all(&mut batch, &raw(&lane(0), 0, &payload), 0);
+        let deltas = batch.cut(batcher.deriver.clone().as_ref().map(|deriver| deriver.lock()).as_deref_mut());
+        let counted = deltas.iter().map(|(_, batch)| batch.deltas.len()).sum::<usize>();
+        let expected = if is_stored { (1, 0, 1) } else { (0, 1, 0) };
+        let depth = payload.matches('{').count();
+        let reasons: Vec<_> = batch.letters.iter().map(|(_, letter)| &letter.reason).collect();
+        assert_eq!((batch.records.len(), batch.letters.len(), counted), expected, "{depth}: {reasons:?}");
+        for record in batch.records.iter() {
+            serde_json::from_slice::<LogEntry>(record.source).unwrap();
+        }
+    }
 }

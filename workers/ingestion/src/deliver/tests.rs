@@ -26,7 +26,7 @@ fn courier(store: &Arc<MemoryStore>) -> Courier {
         store: store.clone(),
         letters: store.clone(),
         sender: sender(),
-        health: Arc::new(Health::new("default/shop".into())),
+        health: Arc::new(Health::new("default/shop".into(), true)),
         counters: Arc::default(),
     }
 }

@@ -33,7 +33,7 @@ fn derive(Rig { deriver, reader }: &mut Rig, log: &LogEntry) -> Vec<(Series, Del
     let record = serde_json::to_string(log).unwrap();
     reader.read(&record, &mut Records::default());
     deriver.derive(reader.picked(&record), 42, 7, &mut deltas);
-    let DeltaBatch { series, deltas, .. } = deriver.batch(deltas);
+    let DeltaBatch { series, deltas, .. } = deriver.batch(deltas, None);
     deltas.into_iter().map(|delta| (series[delta.series as usize].clone(), delta)).collect()
 }
 
@@ -43,6 +43,24 @@ fn shown(deltas: &[(Series, Delta)]) -> Vec<(String, String, f64)> {
         series.labels.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(",")
     };
     deltas.iter().map(|(series, delta)| (series.metric.to_string(), labels(series), delta.value)).collect()
+}
+
+#[test]
+fn what_overflows_names_the_label_at_fault_once() {
+    let labels = json!({"level": "level", "user": "fields.user"});
+    let mut metric = deriver(json!([{"name": "n", "type": "counter", "labels": labels, "maxSeries": 3}]));
+    for user in 0..3 {
+        derive(&mut metric, &log("info", "", json!({"user": format!("u{user}")})));
+        assert_eq!(metric.deriver.overflow, None);
+    }
+    derive(&mut metric, &log("warn", "", json!({"user": "u3"})));
+    let said = metric.deriver.overflow.take().unwrap();
+    assert!(
+        said.contains("`n` has its maxSeries of 3") && said.contains("`user` has 3 values, such as `u0`"),
+        "{said}"
+    );
+    derive(&mut metric, &log("warn", "", json!({"user": "u4"})));
+    assert_eq!((metric.deriver.overflow.take(), metric.deriver.overflowed), (None, 2));
 }
 
 #[test]

@@ -5,13 +5,17 @@ use taffrail_logstore::WriteError;
 
 use super::*;
 use crate::batch::Sender;
+use crate::counting::Counting;
 use crate::lane::{Book, Identity, Lane, Ledger, Mark};
+use crate::push::Asked;
 use crate::record::Filling;
 use crate::testing::{MemoryMetrics, MemoryStore, spec, until};
 
 struct Rig {
     store: Arc<MemoryStore>,
     metrics: Arc<MemoryMetrics>,
+    counter: Counter,
+    behind: mpsc::UnboundedReceiver<Arc<Lane>>,
     lane: Arc<Lane>,
     hurry: Arc<Hurry>,
     abort: CancellationToken,
@@ -25,7 +29,7 @@ fn rig(parts: Value, limits: Limits) -> Rig {
     whole.as_object_mut().unwrap().extend(parts.as_object().unwrap().clone());
     let sender = Sender { pipeline: "default/shop".into(), generation: 1 };
     let (store, metrics) = (MemoryStore::new(), MemoryMetrics::new());
-    let health = Arc::new(Health::new("default/shop".into()));
+    let health = Arc::new(Health::new("default/shop".into(), true));
     let courier = Courier {
         store: store.clone(),
         letters: store.clone(),
@@ -34,10 +38,13 @@ fn rig(parts: Value, limits: Limits) -> Rig {
         counters: Arc::default(),
     };
     let (hurry, abort) = (Arc::new(Hurry::default()), CancellationToken::new());
+    let has_metrics = whole["metrics"].is_array();
+    let (counter, Asked { queued, behind }) = Counter::new(metrics.clone(), health.clone());
     let engine = Engine {
         batcher: Batcher::new(&spec(whole), sender).unwrap(),
         courier: Arc::new(courier),
-        metrics: metrics.clone(),
+        counter: has_metrics.then(|| counter.clone()),
+        to_push: has_metrics.then_some(queued),
         health,
         derived: Arc::default(),
         limits,
@@ -49,7 +56,7 @@ fn rig(parts: Value, limits: Limits) -> Rig {
     let task = tokio::spawn(engine.run(queue));
     let book = Book::new("logs", 0, Ledger::default(), None);
     let lane = Lane::new(book, Identity::Record("logs-0".into()), Some("logs/0".into()), 0, None);
-    Rig { store, metrics, lane, hurry, abort, records: Some(records), task, next: 0 }
+    Rig { store, metrics, counter, behind, lane, hurry, abort, records: Some(records), task, next: 0 }
 }
 
 impl Rig {
@@ -172,6 +179,44 @@ async fn metrics_come_in_order_and_before_the_position_moves() {
     let batches = metrics.batches.lock();
     let ends: Vec<u64> = batches.iter().map(|batch| batch.origin.as_ref().unwrap().next).collect();
     assert!(ends.is_sorted(), "{ends:?}");
+}
+
+/// Metrics that are counted, by offset.
+fn offsets(metrics: &MemoryMetrics) -> Vec<u64> {
+    metrics.batches.lock().iter().flat_map(|batch| batch.deltas.iter().map(|delta| delta.offset)).collect()
+}
+
+#[tokio::test]
+async fn logs_do_not_wait_for_metrics_where_records_can_be_read_again_and_each_is_counted_once() {
+    let metrics = json!({"metrics": [{"name": "n", "type": "counter"}]});
+    let mut rig = rig(metrics, Limits { records: 100, timeout: LONG, bytes: 1 << 20 });
+    let book = rig.lane.book.clone();
+    let counting = Counting::new(0, 0, true);
+    rig.lane = Lane::with(book, Identity::Record("logs-0".into()), Some("logs/0".into()), 0, None, counting);
+    rig.metrics.set_away(true);
+    for _ in 0..50 {
+        rig.give(100).await;
+    }
+    let lane = rig.lane.clone();
+    until("all logs are accounted for", || lane.snapshot().position == 5_000).await;
+    assert!(lane.counting.is_behind() && offsets(&rig.metrics).is_empty());
+    let behind = rig.behind.recv().await.unwrap();
+    assert!(rig.behind.is_empty(), "it is told once");
+
+    // The metrics store comes back; who reads again counts up to where the stream goes on, which is there first.
+    rig.metrics.set_away(false);
+    let from = behind.counting.hand_back();
+    rig.give(100).await;
+    until("they are accounted for", || lane.snapshot().position == 5_100).await;
+    let counted = behind.counting.span().0;
+    assert_eq!((counted, from, offsets(&rig.metrics).len()), (0, 5_000, 0));
+    let origin = behind.origin_of(counted..from);
+    rig.counter.push(&behind, crate::DeltaBatch { origin, ..crate::DeltaBatch::default() }).await;
+    assert!(rig.counter.reopen(&behind));
+    let metrics = rig.metrics.clone();
+    until("the stream's are counted, too", || offsets(&metrics) == (5_000..5_100).collect::<Vec<_>>()).await;
+    until("that is known", || lane.counting.uncounted().is_none()).await;
+    rig.finish().await;
 }
 
 #[tokio::test]

@@ -14,6 +14,7 @@ use crate::config::{PipelineConfig, StartError};
 use crate::engine::Hurry;
 use crate::health::Health;
 use crate::lane::Books;
+use crate::push::Recount;
 use crate::record::Chunk;
 
 mod demo;
@@ -31,6 +32,8 @@ pub(crate) struct Intake {
     pub(crate) books: Arc<Books>,
     pub(crate) health: Arc<Health>,
     pub(crate) hurry: Arc<Hurry>,
+    /// For a source that can read records again, where there are derived metrics.
+    pub(crate) recount: Option<Recount>,
     /// No more records are wanted.
     pub(crate) stopping: CancellationToken,
     /// All that was handed over is resolved or given up.

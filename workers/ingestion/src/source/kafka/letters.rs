@@ -43,9 +43,10 @@ pub(crate) struct InTopic {
     producer: Mutex<Option<FutureProducer<Context>>>,
 }
 
-struct Context {
-    oauth: Option<OauthSettings>,
-    runtime: tokio::runtime::Handle,
+/// For a client that is in no group.
+pub(super) struct Context {
+    pub(super) oauth: Option<OauthSettings>,
+    pub(super) runtime: tokio::runtime::Handle,
 }
 
 impl ClientContext for Context {
@@ -57,7 +58,7 @@ impl ClientContext for Context {
 
     fn error(&self, error: KafkaError, reason: &str) {
         // What was to be sent fails with it and says so.
-        tracing::debug!(%error, reason, "kafka dead letters");
+        tracing::debug!(%error, reason, "kafka, outside of the group");
     }
 
     fn generate_oauth_token(&self, _: Option<&str>) -> Result<OAuthToken, Box<dyn std::error::Error>> {

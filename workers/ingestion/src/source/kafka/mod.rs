@@ -13,6 +13,7 @@ mod letters;
 mod oauth;
 mod partition;
 mod poll;
+mod recount;
 mod settings;
 mod topics;
 mod watchdog;
@@ -27,6 +28,7 @@ pub(crate) use letters::InTopic;
 
 use self::partition::Start;
 use self::poll::{Poller, Shared};
+use self::recount::Recounter;
 use self::topics::Topics;
 use self::watchdog::Watchdog;
 use super::{Checkpoint, Intake, Records};
@@ -53,7 +55,7 @@ pub(super) fn start(
     intake.health.fail(Part::Source, STARTING, message);
     let dead_letters = config.object.spec.dead_letter.as_ref().and_then(|target| target.kafka.as_ref());
     let dead_letters = dead_letters.map(|target| target.topic.as_str());
-    let shared = Shared {
+    let mut shared = Shared {
         pipeline: config.name(),
         group: group_of(spec, &name),
         otherwise: match spec.start_from {
@@ -70,21 +72,27 @@ pub(super) fn start(
         known: Arc::new(parking_lot::Mutex::new(BTreeMap::new())),
         intake,
     };
+    if let Some(recount) = shared.intake.recount.take() {
+        let recounter = Recounter::new(&shared, recount);
+        start_thread("kafka-recount", "read Kafka again", move || recounter.run())?;
+    }
     let (over, is_over) = tokio::sync::oneshot::channel();
-    std::thread::Builder::new()
-        .name("kafka".to_owned())
-        .spawn(move || {
-            Poller::new(shared, records, Watchdog::new(watchdog::PATIENCE)).run();
-            // Nobody listens any more where closing took too long.
-            let _ = over.send(());
-        })
-        .map_err(|error| StartError::Source(format!("could not start a thread to poll Kafka: {error}")))?;
+    start_thread("kafka", "poll Kafka", move || {
+        Poller::new(shared, records, Watchdog::new(watchdog::PATIENCE)).run();
+        // Nobody listens any more where closing took too long.
+        let _ = over.send(());
+    })?;
     let task = tokio::spawn(async move {
         // An error means that the thread is over, too.
         let _ = is_over.await;
     });
     // What is resolved is committed by the thread, which looks once a second.
     Ok((task, Arc::new(|| {})))
+}
+
+fn start_thread(name: &str, purpose: &str, work: impl FnOnce() + Send + 'static) -> Result<(), StartError> {
+    let started = std::thread::Builder::new().name(name.to_owned()).spawn(work);
+    started.map_err(|error| StartError::Source(format!("could not start a thread to {purpose}: {error}"))).map(drop)
 }
 
 #[cfg(test)]

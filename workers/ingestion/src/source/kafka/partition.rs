@@ -15,6 +15,7 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
+use crate::counting::Counting;
 use crate::lane::{Book, Identity, Lane, Ledger, Mark, Snapshot};
 
 /// What is committed beside the offset. Kafka allows 4,096 bytes; this has less than 300.
@@ -30,6 +31,9 @@ pub(super) struct Note {
     pub(super) ledger: Ledger,
     #[serde(rename = "w")]
     pub(super) watermark: Option<i64>,
+    /// The first offset whose derived metrics may not be counted, where that is below what is committed.
+    #[serde(rename = "c", default, skip_serializing_if = "Option::is_none")]
+    pub(super) uncounted: Option<i64>,
 }
 
 impl Note {
@@ -138,10 +142,10 @@ impl Partition {
             has_taken: false,
         };
         let start = match (committed, note) {
-            (Some((offset, _)), Some(Note { incarnation: Some(incarnation), last: Some(last), .. })) => {
+            (Some((offset, _)), Some(Note { incarnation: Some(incarnation), last: Some(last), uncounted, .. })) => {
                 partition.expected = Some(last);
                 partition.last = Some(last);
-                partition.make_lane(incarnation, offset, Some(last));
+                partition.make_lane(incarnation, offset, Some(last), uncounted);
                 partition.starts_at(offset);
                 Start::At(last.offset)
             }
@@ -161,12 +165,19 @@ impl Partition {
         self.passed = Some(offset);
     }
 
-    fn make_lane(&mut self, incarnation: String, position: i64, last: Option<Mark>) -> Arc<Lane> {
+    fn make_lane(
+        &mut self,
+        incarnation: String,
+        position: i64,
+        last: Option<Mark>,
+        uncounted: Option<i64>,
+    ) -> Arc<Lane> {
         let Book { topic, partition, .. } = &*self.book;
         let identity = Identity::Record(format!("{topic}-{partition}"));
         let origin = format!("{}/kafka/{topic}/{partition}/{incarnation}", self.pipeline);
         self.incarnation = Some(incarnation);
-        let lane = Lane::new(self.book.clone(), identity, Some(origin), position, last);
+        let counting = Counting::new(position, uncounted.unwrap_or(position), true);
+        let lane = Lane::with(self.book.clone(), identity, Some(origin), position, last, counting);
         self.lane = Some(lane.clone());
         lane
     }
@@ -193,7 +204,7 @@ impl Partition {
         self.next = Some(mark.offset + 1);
         let lane = match &self.lane {
             Some(lane) => lane.clone(),
-            None => self.make_lane(format!("{:x}-{:08x}", mark.timestamp, mark.crc), mark.offset, None),
+            None => self.make_lane(format!("{:x}-{:08x}", mark.timestamp, mark.crc), mark.offset, None, None),
         };
         Verdict::Take(lane)
     }
@@ -291,7 +302,9 @@ impl Partition {
             return None;
         }
         let incarnation = last.and(self.incarnation.clone());
-        Some((position, Note { incarnation, last, ledger, watermark }))
+        let uncounted = self.lane.as_ref().and_then(|lane| lane.counting.uncounted());
+        let uncounted = uncounted.filter(|uncounted| *uncounted < position);
+        Some((position, Note { incarnation, last, ledger, watermark, uncounted }))
     }
 
     /// Notes that an offset was committed, or, with none, that it was not.

@@ -132,6 +132,7 @@ impl Connection {
             .set("enable.auto.offset.store", "false")
             .set("enable.partition.eof", "true")
             .set("auto.offset.reset", "earliest")
+            .set("isolation.level", "read_committed")
             .set("allow.auto.create.topics", "false")
             .set("fetch.queue.backoff.ms", "20")
             .set("queued.max.messages.kbytes", "16384")

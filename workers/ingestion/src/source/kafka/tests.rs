@@ -31,11 +31,12 @@ async fn a_source_that_has_records_and_gives_none_is_made_anew_and_given_up_and_
     };
     produce("first");
 
-    let health = Arc::new(Health::new("default/shop".to_owned()));
+    let health = Arc::new(Health::new("default/shop".to_owned(), false));
     let intake = Intake {
         books: Arc::new(Books::default()),
         health: health.clone(),
         hurry: Arc::new(Hurry::default()),
+        recount: None,
         stopping: CancellationToken::new(),
         drained: CancellationToken::new(),
     };

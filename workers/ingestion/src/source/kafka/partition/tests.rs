@@ -7,7 +7,7 @@ fn mark(offset: i64, timestamp: i64) -> Mark {
 
 fn note(last: Mark) -> Note {
     let ledger = Ledger { indexed: 10, ..Ledger::default() };
-    Note { incarnation: Some("abc".into()), last: Some(last), ledger, watermark: Some(5) }
+    Note { incarnation: Some("abc".into()), last: Some(last), ledger, watermark: Some(5), uncounted: Some(7) }
 }
 
 fn assigned(committed: Option<(i64, Option<Note>)>) -> (Partition, Start) {
