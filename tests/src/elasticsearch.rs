@@ -57,10 +57,19 @@ pub async fn at_least(pattern: &str, documents: u64) -> u64 {
 /// # Errors
 /// When Elasticsearch does not give them.
 pub async fn documents(index: &str) -> Result<Vec<Value>> {
+    let mut found = Vec::new();
+    each_document(index, |document| found.push(document)).await?;
+    Ok(found)
+}
+
+/// The same, one by one.
+///
+/// # Errors
+/// When Elasticsearch does not give them.
+pub async fn each_document(index: &str, mut take: impl FnMut(Value)) -> Result<()> {
     request(Method::POST, &format!("{index}/_refresh"), &Value::Null).await?;
     let (_, opened) = request(Method::POST, &format!("{index}/_pit?keep_alive=1m"), &Value::Null).await?;
     let mut id = opened["id"].clone();
-    let mut found = Vec::new();
     let mut after = Value::Null;
     loop {
         let mut body = json!({
@@ -77,13 +86,13 @@ pub async fn documents(index: &str) -> Result<Vec<Value>> {
         };
         after = hits.last().map(|hit| hit["sort"].clone()).unwrap_or_default();
         let is_last = hits.len() < PAGE;
-        found.extend(hits);
+        hits.into_iter().for_each(&mut take);
         if is_last {
             break;
         }
     }
     request(Method::DELETE, "_pit", &json!({"id": id})).await?;
-    Ok(found)
+    Ok(())
 }
 
 /// Indices whose names begin with a prefix; they go when this does.

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use serde_json::Value;
 
-use crate::process::{Process, free_port, taffrail};
+use crate::process::{Process, free_port, peak_memory, taffrail};
 
 /// A worker, running. It is killed when this goes.
 pub struct Worker {
@@ -23,6 +24,19 @@ impl Worker {
     /// # Errors
     /// When it can't be started.
     pub fn start(folder: &Path, name: &str, pipeline: &Value) -> Result<Self> {
+        Self::start_with(folder, name, pipeline, |command| command)
+    }
+
+    /// The same, with what the caller adds to the command.
+    ///
+    /// # Errors
+    /// When it can't be started.
+    pub fn start_with(
+        folder: &Path,
+        name: &str,
+        pipeline: &Value,
+        add: impl FnOnce(&mut Command) -> &mut Command,
+    ) -> Result<Self> {
         let file = folder.join(format!("{name}.json"));
         std::fs::write(&file, pipeline.to_string())?;
         let listen = format!("127.0.0.1:{}", free_port()?);
@@ -31,7 +45,7 @@ impl Worker {
         let mut command = taffrail("ingestion")?;
         command.arg(&file).arg("--secrets").arg(secrets).arg("--data").arg(folder.join(format!("{name}-data")));
         command.args(["--listen", &listen]);
-        let process = Process::start(&mut command, &folder.join(name))?;
+        let process = Process::start(add(&mut command), &folder.join(name))?;
         let client = reqwest::Client::builder().timeout(Duration::from_secs(5)).build()?;
         Ok(Self { process, address: format!("http://{listen}"), client })
     }
@@ -79,10 +93,12 @@ impl Worker {
     /// # Errors
     /// When it is not running.
     pub fn peak_memory(&self) -> Result<u64> {
-        let text = std::fs::read_to_string(format!("/proc/{}/status", self.process.id()))?;
-        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;
-        let kibibytes: u64 = line.trim().trim_end_matches(" kB").parse()?;
-        Ok(kibibytes << 10)
+        peak_memory(self.process.id())
+    }
+
+    /// Its process.
+    pub fn process(&mut self) -> &mut Process {
+        &mut self.process
     }
 
     /// What it has logged.

@@ -101,6 +101,16 @@ impl Cluster {
         Ok(())
     }
 
+    /// The offset after the last record of each partition.
+    ///
+    /// # Errors
+    /// When Kafka does not say.
+    pub fn ends(&self, topic: &str, partitions: i32) -> Result<Vec<i64>> {
+        let admin = self.admin()?;
+        let end = |partition| Ok(admin.inner().fetch_watermarks(topic, partition, PATIENCE)?.1);
+        (0..partitions).map(end).collect()
+    }
+
     /// A producer of records for a topic.
     ///
     /// # Errors

@@ -2,10 +2,12 @@
 //! tests are in `tests/`.
 
 pub mod brokers;
+pub mod chaos;
 pub mod elasticsearch;
 pub mod ingestion;
 pub mod kafka;
 pub mod kubernetes;
+pub mod node;
 pub mod process;
 pub mod proxy;
 pub mod taffrail;

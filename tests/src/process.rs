@@ -10,16 +10,15 @@ use anyhow::{Context, Result, bail, ensure};
 /// How long the program may take to stop on a busy machine, before it counts as stuck.
 const STOPPED_WITHIN: Duration = Duration::from_secs(30);
 
-/// The program, which was built before the tests: it lies beside their folder.
+/// The program, which was built before the tests: it lies beside their folder, and beside our own programs.
 ///
 /// # Errors
 /// When it is not there.
 pub fn program() -> Result<PathBuf> {
-    let test = std::env::current_exe().context("no path of this test")?;
-    let folder = test.parent().and_then(Path::parent).context("no folder of this test")?;
-    let program = folder.join("taffrail");
-    ensure!(program.is_file(), "{} is not there: run `cargo build` first, or `cargo xtask test`", program.display());
-    Ok(program)
+    let ours = std::env::current_exe().context("no path of this program")?;
+    let program = ours.ancestors().skip(1).take(2).map(|folder| folder.join("taffrail")).find(|path| path.is_file());
+    let ours = ours.display();
+    program.with_context(|| format!("no `taffrail` beside {ours}: run `cargo build` first, or `cargo xtask test`"))
 }
 
 /// The program, or another one, running. It is killed when this goes.
@@ -73,6 +72,25 @@ impl Process {
         }
     }
 
+    /// How it has ended, if it has.
+    ///
+    /// # Errors
+    /// When the kernel does not say.
+    pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
+        Ok(self.child.try_wait()?)
+    }
+
+    /// Sends a signal such as `STOP`.
+    ///
+    /// # Errors
+    /// When there is nobody to take it.
+    pub fn signal(&self, signal: &str) -> Result<()> {
+        // The shell's `kill` spares us unsafe code for the one system call that std lacks.
+        let status = Command::new("sh").args(["-c", &format!("kill -{signal} {}", self.child.id())]).status()?;
+        ensure!(status.success(), "could not send {signal}");
+        Ok(())
+    }
+
     /// `kill -9`.
     ///
     /// # Errors
@@ -90,9 +108,7 @@ impl Process {
     /// When it does not end, or not well.
     pub async fn stop(mut self, signal: &str) -> Result<Duration> {
         let begun = Instant::now();
-        // The shell's `kill` spares us unsafe code for the one system call that std lacks.
-        let status = Command::new("sh").args(["-c", &format!("kill -{signal} {}", self.child.id())]).status()?;
-        ensure!(status.success(), "could not send {signal}");
+        self.signal(signal)?;
         let status: ExitStatus = loop {
             if let Some(status) = self.child.try_wait()? {
                 break status;

@@ -10,6 +10,7 @@ mod generate;
 mod place;
 mod process;
 mod servers;
+mod soak;
 mod test;
 mod tools;
 mod ui;
@@ -41,6 +42,9 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENT")]
         arguments: Vec<String>,
     },
+    /// Do harm to a part of Taffrail under load for as long as one likes, and see whether it keeps its promises
+    #[command(subcommand)]
+    Soak(soak::Soak),
     /// Write anew what is generated and checked in: the custom resource definitions, what the chart renders, the web page
     Generate,
     /// Start Kafka, Elasticsearch and OpenSearch for tests, print how to reach them, stop them on Ctrl-C
@@ -75,6 +79,7 @@ fn main() -> Result<()> {
     match task {
         Task::Test { only, arguments } => test::run(&only, &arguments),
         Task::Bench { name, arguments } => bench::run(name, &arguments),
+        Task::Soak(soak) => soak::run(&soak),
         Task::Generate => generate::run(),
         Task::Servers => servers::foreground(&tools::install_servers()?),
         Task::Cluster(task) => cluster::run(task),

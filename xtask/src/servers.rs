@@ -21,6 +21,15 @@ use running::Running;
 /// How often we start again when somebody took a port between our choice and the server's start.
 const ATTEMPTS: usize = 3;
 
+/// The variables by which tests start servers of their own.
+pub fn homes(jdk: &Jdk) -> Result<Vec<(&'static str, String)>> {
+    Ok(vec![
+        ("TAFFRAIL_TEST_JAVA", jdk.program("java").display().to_string()),
+        ("TAFFRAIL_TEST_KAFKA_HOME", kafka::home()?.display().to_string()),
+        ("TAFFRAIL_TEST_ELASTICSEARCH_COMMAND", elasticsearch::command(jdk)?.join(" ")),
+    ])
+}
+
 /// All servers, running. They end when this is dropped, and with this process however it ends.
 #[derive(Debug)]
 pub struct Servers {
@@ -57,15 +66,13 @@ impl Servers {
         running[0].await_ready(|| kafka::is_ready(kafka_address))?;
         running[1].await_ready(|| elasticsearch::is_ready(http_address))?;
         eprintln!("servers are up after {:.1} s", begun.elapsed().as_secs_f64());
-        let exports = vec![
+        let mut exports = homes(jdk)?;
+        exports.extend([
             ("TAFFRAIL_TEST_KAFKA", kafka_address.to_string()),
-            // For tests that start brokers of their own.
-            ("TAFFRAIL_TEST_JAVA", jdk.program("java").display().to_string()),
-            ("TAFFRAIL_TEST_KAFKA_HOME", kafka::home()?.display().to_string()),
             ("TAFFRAIL_TEST_ELASTICSEARCH", format!("http://{http_address}")),
             ("TAFFRAIL_TEST_ELASTICSEARCH_TLS", format!("https://127.0.0.1:{tls_port}")),
             ("TAFFRAIL_TEST_ELASTICSEARCH_CA", ca.display().to_string()),
-        ];
+        ]);
         Ok(Self { running: running.into(), exports, scratch })
     }
 
@@ -105,7 +112,7 @@ impl Servers {
 pub fn foreground(jdk: &Jdk) -> Result<()> {
     let mut servers = Servers::start(jdk, Ipv4Addr::LOCALHOST)?.with_opensearch(jdk)?;
     for (name, value) in servers.exports() {
-        println!("export {name}={value}");
+        println!("export {name}='{value}'");
     }
     eprintln!(
         "basic auth of the TLS address: elastic:changeme; API key: id testid, key testkey; OpenSearch: admin:changeme\nCtrl-C stops them"

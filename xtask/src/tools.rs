@@ -28,6 +28,13 @@ const CLUSTER: &[(&str, &str, &str)] = &[
     ("setpriv", "util-linux", "to end the cluster with its starter"),
 ];
 
+/// What it takes to harm a network.
+const SOAK: &[(&str, &str, &str)] = &[
+    ("iptables", "iptables", "to cut networks"),
+    ("ip", "iproute2", "to make a network"),
+    ("tc", "iproute2", "to narrow networks"),
+];
+
 /// What a node of it needs.
 const NODE: &[(&str, &str, &str)] = &[
     ("containerd", "containerd", "to run containers"),
@@ -61,6 +68,13 @@ pub fn install_servers() -> Result<Jdk> {
     kafka::install(&jdk)?;
     elasticsearch::install(&jdk)?;
     Ok(jdk)
+}
+
+/// What it takes to harm Taffrail and its servers in a network of their own.
+pub fn install_soak() -> Result<Jdk> {
+    ensure!(is_root()?, "a soak needs root: it makes a network and a disk of its own");
+    programs(SOAK)?;
+    install_servers()
 }
 
 /// What [`crate::cluster`] needs of programs that are not built from source.

@@ -1,6 +1,7 @@
 //! The program as users start it, against real Kafka and Elasticsearch.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod chaos;
 mod dead_letters;
 mod exactly_once;
 mod kafka_topics;

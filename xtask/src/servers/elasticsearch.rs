@@ -82,9 +82,26 @@ fn link_zstd(home: &Path) -> Result<()> {
     std::os::unix::fs::symlink(library, dir.join("libzstd.so")).with_context(|| format!("could not link to {library}"))
 }
 
+/// What stands on the command line of `java`, between options for this node and the folder of its settings.
+pub fn command(jdk: &Jdk) -> Result<Vec<String>> {
+    let home = home()?;
+    let mut words = vec![
+        "-XX:-UsePerfData".to_owned(),
+        format!("-Des.path.home={}", home.display()),
+        // The vector library is native code of the distribution, which the jars lack.
+        "-Dorg.elasticsearch.nativeaccess.enableVectorLibrary=false".to_owned(),
+        "--add-modules=jdk.incubator.vector".to_owned(),
+        "--enable-native-access=ALL-UNNAMED".to_owned(),
+    ];
+    if jdk.version >= 23 {
+        words.push("--sun-misc-unsafe-memory-access=allow".to_owned());
+    }
+    words.extend(["-cp".to_owned(), class_path(&home), "TestNode".to_owned(), home.display().to_string()]);
+    Ok(words)
+}
+
 /// Starts the node; [`is_ready`] tells when it answers.
 pub fn start(jdk: &Jdk, scratch: &Scratch, address: SocketAddr, transport_port: u16) -> Result<Running> {
-    let home = home()?;
     let config = scratch.dir("elasticsearch-config")?;
     let temp = scratch.dir("elasticsearch-tmp")?;
     let settings = SETTINGS
@@ -96,15 +113,8 @@ pub fn start(jdk: &Jdk, scratch: &Scratch, address: SocketAddr, transport_port: 
     write(&config, "elasticsearch.yml", &settings)?;
     write(&config, "log4j2.properties", LOGGING)?;
     let mut java = process::tied(jdk.program("java"));
-    java.args(["-Xms1g", "-Xmx1g", "-XX:-UsePerfData"]);
-    java.arg(format!("-Djava.io.tmpdir={}", temp.display())).arg(format!("-Des.path.home={}", home.display()));
-    // The vector library is native code of the distribution, which the jars lack.
-    java.arg("-Dorg.elasticsearch.nativeaccess.enableVectorLibrary=false");
-    java.args(["--add-modules=jdk.incubator.vector", "--enable-native-access=ALL-UNNAMED"]);
-    if jdk.version >= 23 {
-        java.arg("--sun-misc-unsafe-memory-access=allow");
-    }
-    java.arg("-cp").arg(class_path(&home)).arg("TestNode").arg(home).arg(config);
+    java.args(["-Xms1g", "-Xmx1g"]).arg(format!("-Djava.io.tmpdir={}", temp.display()));
+    java.args(command(jdk)?).arg(config);
     Running::start("elasticsearch", scratch, &mut java)
 }
 
