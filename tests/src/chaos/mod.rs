@@ -41,6 +41,8 @@ const AT_ONCE: usize = 4;
 const TICK: Duration = Duration::from_millis(100);
 /// How long everything may take to drain, after the last fault.
 const DRAINED_WITHIN: Duration = Duration::from_secs(180);
+/// How long what is stored may take to be found.
+const STORED_WITHIN: Duration = Duration::from_secs(60);
 /// Bytes of Elasticsearch's disk beside those for documents.
 const DISK: u64 = 768 << 20;
 /// Bytes that a document takes at most, with what merging takes for a while.
@@ -112,7 +114,7 @@ async fn go(plan: Plan, folder: &Path, timeline: &Timeline) -> Result<()> {
     let mut stage = Stage::start(folder, &load, DISK + plan.rate * seconds * DOCUMENT).await?;
     timeline.say(&format!("all is up; transform: {}", load.has_transform));
     let producing = Producing::start(load.clone(), &stage.cluster, stage::PARTITIONS, plan.rate)?;
-    within(|| check::has_begun(&load)).await?;
+    within(STORED_WITHIN, || check::has_begun(&load)).await?;
     let (mut random, mut tally) = (Random(plan.seed), Tally::default());
     let begun = Instant::now();
     let outcome = async {
@@ -237,8 +239,9 @@ async fn calm(
         }
     };
     let drained = begun.elapsed();
-    within(|| check::counts(load, &expected)).await?;
-    within(|| check::counted(&expected)).await?;
+    within(STORED_WITHIN, || check::counts(load, &expected)).await?;
+    // What was not counted while the metrics worker was away is read again.
+    within(DRAINED_WITHIN, || check::counted(&expected)).await?;
     tally.deduplicated = deduplicated;
     tally.restarts += stage.examine().await?;
     timeline.say(&format!(
@@ -251,11 +254,11 @@ async fn calm(
 }
 
 /// Asks again for as long as a busy machine may take.
-async fn within<F: Future<Output = Result<()>>>(mut ask: impl FnMut() -> F) -> Result<()> {
+async fn within<F: Future<Output = Result<()>>>(limit: Duration, mut ask: impl FnMut() -> F) -> Result<()> {
     let begun = Instant::now();
     loop {
         match ask().await {
-            Err(error) if begun.elapsed() > Duration::from_secs(30) => return Err(error),
+            Err(error) if begun.elapsed() > limit => return Err(error),
             Err(_) => tokio::time::sleep(TICK * 2).await,
             Ok(()) => return Ok(()),
         }
