@@ -36,8 +36,44 @@ pub struct Records {
     rows: Vec<Row>,
     buffers: Vec<Bytes>,
     ids: String,
-    numbers: FxHashSet<String>,
+    numbers: Numbers,
     bytes: usize,
+}
+
+/// The paths in `fields` that have numbers.
+#[derive(Debug, Clone, Default)]
+struct Numbers {
+    all: FxHashSet<String>,
+    /// Some of them, in the order in which they come in a record: records are much like one another.
+    usual: Vec<String>,
+    /// The place there of the one that comes next.
+    next: usize,
+    /// As text.
+    path: String,
+}
+
+impl Numbers {
+    /// Looked through for each that is not where it was.
+    const USUAL: usize = 16;
+
+    fn note(&mut self, path: &Path<'_, '_>) {
+        if self.usual.get(self.next).is_some_and(|usual| path.is(usual)) {
+            self.next += 1;
+            return;
+        }
+        if let Some(place) = self.usual.iter().position(|usual| path.is(usual)) {
+            self.next = place + 1;
+            return;
+        }
+        path.write(&mut self.path);
+        if !self.all.contains(&self.path) {
+            self.all.insert(self.path.clone());
+            if self.usual.len() < Self::USUAL {
+                self.usual.push(self.path.clone());
+                self.next = self.usual.len();
+            }
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -90,15 +126,13 @@ impl Records {
     }
 
     /// Notes that some record has a number in `fields` at this path.
-    pub fn note_number(&mut self, path: &str) {
-        if !self.numbers.contains(path) {
-            self.numbers.insert(path.to_owned());
-        }
+    pub fn note_number(&mut self, path: &Path<'_, '_>) {
+        self.numbers.note(path);
     }
 
     /// The paths in `fields` that have numbers, as far as they were noted.
     pub fn numbers(&self) -> impl Iterator<Item = &str> {
-        self.numbers.iter().map(String::as_str)
+        self.numbers.all.iter().map(String::as_str)
     }
 
     /// The records in order.
@@ -148,7 +182,7 @@ impl FromIterator<Record> for Records {
         let mut all = Self::default();
         for record in records {
             if let Ok(text) = std::str::from_utf8(&record.source) {
-                scanner.scan(text, &mut Numbers(&mut all));
+                scanner.scan(text, &mut Look(&mut all));
             }
             let length = record.source.len();
             all.push(record.timestamp, &record.source, 0..length, |ids| ids.push_str(&record.id));
@@ -170,18 +204,16 @@ impl From<&[Record]> for Records {
 }
 
 /// Notes numbers and nothing else.
-struct Numbers<'a>(&'a mut Records);
+struct Look<'a>(&'a mut Records);
 
-impl Visit for Numbers<'_> {
+impl Visit for Look<'_> {
     fn member(&mut self, _: Member, _: &Text) {}
 
     fn tag(&mut self, _: &Text, _: &Text) {}
 
     fn leaf(&mut self, path: &Path<'_, '_>, leaf: Leaf) {
         if matches!(leaf, Leaf::Number(_)) {
-            let mut text = String::new();
-            path.write(&mut text);
-            self.0.note_number(&text);
+            self.0.note_number(path);
         }
     }
 }

@@ -285,7 +285,7 @@ impl Cursor<'_> {
         let start = self.at;
         let mut is_escaped = false;
         loop {
-            self.at += plain_length(&self.bytes[self.at..]);
+            self.at = special(self.bytes, self.at)?;
             match self.bytes.get(self.at)? {
                 b'"' => {
                     let range = start..self.at;
@@ -360,25 +360,25 @@ impl Cursor<'_> {
     }
 }
 
-/// How many bytes come before a quote, a backslash or a control character.
-fn plain_length(bytes: &[u8]) -> usize {
+/// The place of the first quote, backslash or control character, from a place on.
+#[inline]
+fn special(bytes: &[u8], mut at: usize) -> Option<usize> {
     const ONES: u64 = u64::from_ne_bytes([1; 8]);
     const HIGHS: u64 = ONES << 7;
-    let has_zero = |word: u64| word.wrapping_sub(ONES) & !word & HIGHS;
-    let (words, rest) = bytes.as_chunks::<8>();
-    for (index, word) in words.iter().enumerate() {
+    while let Some(word) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
         let word = u64::from_le_bytes(*word);
-        let quote = has_zero(word ^ (ONES * u64::from(b'"')));
-        let backslash = has_zero(word ^ (ONES * u64::from(b'\\')));
-        let control = word.wrapping_sub(ONES * 0x20) & !word & HIGHS;
-        let found = quote | backslash | control;
+        let quote = (word ^ (ONES * u64::from(b'"'))).wrapping_sub(ONES);
+        let backslash = (word ^ (ONES * u64::from(b'\\'))).wrapping_sub(ONES);
+        let control = word.wrapping_sub(ONES * 0x20);
+        let found = (quote | backslash | control) & !word & HIGHS;
         if found != 0 {
             // The lowest bit that is set is right; those above it may be of a borrow.
-            return index * 8 + found.trailing_zeros() as usize / 8;
+            return Some(at + found.trailing_zeros() as usize / 8);
         }
+        at += 8;
     }
-    let is_plain = |byte: &u8| *byte >= 0x20 && *byte != b'"' && *byte != b'\\';
-    bytes.len() - rest.len() + rest.iter().take_while(|byte| is_plain(byte)).count()
+    let is_special = |byte: &u8| *byte < 0x20 || *byte == b'"' || *byte == b'\\';
+    Some(at + bytes.get(at..)?.iter().position(is_special)?)
 }
 
 #[cfg(test)]

@@ -88,7 +88,6 @@ pub(crate) struct Reader {
     wanted: Wanted,
     scanner: Scanner,
     picks: Vec<Option<Pick>>,
-    path: String,
 }
 
 /// What was picked from a record, by index of what was wanted.
@@ -120,8 +119,8 @@ impl Reader {
     pub(crate) fn read(&mut self, record: &str, numbers: &mut Records) -> Option<i64> {
         self.picks.clear();
         self.picks.resize(self.wanted.len(), None);
-        let Self { wanted, scanner, picks, path } = self;
-        let mut look = Look { record, wanted, picks, path, numbers, millis: None, has_other_level: false };
+        let Self { wanted, scanner, picks } = self;
+        let mut look = Look { record, wanted, picks, numbers, millis: None, has_other_level: false };
         let is_entry = scanner.scan(record, &mut look);
         look.millis.filter(|_| is_entry && !look.has_other_level)
     }
@@ -136,7 +135,6 @@ struct Look<'a> {
     record: &'a str,
     wanted: &'a [Key],
     picks: &'a mut [Option<Pick>],
-    path: &'a mut String,
     numbers: &'a mut Records,
     millis: Option<i64>,
     has_other_level: bool,
@@ -191,8 +189,7 @@ impl Visit for Look<'_> {
             };
         }
         if matches!(leaf, Leaf::Number(_)) {
-            path.write(self.path);
-            self.numbers.note_number(self.path);
+            self.numbers.note_number(path);
         }
     }
 }

@@ -32,6 +32,9 @@ pub(crate) fn text(payload: &[u8]) -> Result<&str, String> {
     if payload.len() > MAX_RECORD {
         return Err(format!("the record has {} bytes, and the most is {MAX_RECORD}", payload.len()));
     }
+    if let Ok(text) = simdutf8::basic::from_utf8(payload) {
+        return Ok(text);
+    }
     std::str::from_utf8(payload).map_err(|error| format!("not UTF-8 from byte {} on", error.valid_up_to() + 1))
 }
 
