@@ -5,7 +5,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow};
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::Message as _;
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer as _, ThreadedProducer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
@@ -111,6 +113,35 @@ impl Cluster {
         (0..partitions).map(end).collect()
     }
 
+    /// Reads the records of a topic from an offset of each partition on, to where they end now: gives partition, offset,
+    /// key and payload of each.
+    ///
+    /// # Errors
+    /// When Kafka does not give them.
+    pub fn read(&self, topic: &str, from: &[i64], mut take: impl FnMut(i32, i64, &[u8], &[u8])) -> Result<()> {
+        let ends = self.ends(topic, i32::try_from(from.len())?)?;
+        let mut config = self.config();
+        // Nobody joins the group.
+        config.set("group.id", "reader").set("enable.auto.commit", "false");
+        let consumer: BaseConsumer = config.create()?;
+        let mut list = TopicPartitionList::new();
+        for (partition, offset) in (0..).zip(from) {
+            list.add_partition_offset(topic, partition, Offset::Offset(*offset))?;
+        }
+        consumer.assign(&list)?;
+        let mut left: i64 = ends.iter().zip(from).map(|(end, from)| end - from).sum();
+        while left > 0 {
+            let message = consumer.poll(PATIENCE).context("Kafka gives nothing")??;
+            let end = ends.get(usize::try_from(message.partition())?).context("a partition nobody asked for")?;
+            if message.offset() < *end {
+                let (key, payload) = (message.key().unwrap_or_default(), message.payload().unwrap_or_default());
+                take(message.partition(), message.offset(), key, payload);
+                left -= 1;
+            }
+        }
+        Ok(())
+    }
+
     /// A producer of records for a topic.
     ///
     /// # Errors
@@ -178,7 +209,20 @@ impl Producer {
     /// # Errors
     /// When the client does not take it.
     pub fn send(&mut self, payload: &[u8]) -> Result<()> {
-        let mut record = BaseRecord::<(), [u8]>::to(&self.topic).partition(self.next).payload(payload);
+        self.hand_over(None, payload)
+    }
+
+    /// Hands over a record that has a key. The key says nothing about its partition.
+    ///
+    /// # Errors
+    /// When the client does not take it.
+    pub fn send_with_key(&mut self, key: &[u8], payload: &[u8]) -> Result<()> {
+        self.hand_over(Some(key), payload)
+    }
+
+    fn hand_over(&mut self, key: Option<&[u8]>, payload: &[u8]) -> Result<()> {
+        let mut record = BaseRecord::<[u8], [u8]>::to(&self.topic).partition(self.next).payload(payload);
+        record.key = key;
         self.next = (self.next + 1) % self.partitions;
         loop {
             match self.producer.send(record) {

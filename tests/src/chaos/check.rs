@@ -14,10 +14,76 @@ use crate::elasticsearch;
 /// Problems that are told one by one.
 const TOLD: usize = 30;
 
-/// What must have become of the records below a number.
+/// How many partitions there are.
+const SHARES: usize = PARTITIONS as usize;
+
+/// What Kafka has: the number of each record, by partition and offset. A client that loses its brokers may write a record
+/// twice; then it must be stored twice.
+#[derive(Default)]
+pub(super) struct Truth {
+    records: [Vec<u64>; SHARES],
+    /// How many records were produced, and how often each of them is there.
+    copies: Vec<u8>,
+}
+
+impl Truth {
+    /// Reads on to the end. All that was produced must be there: else the test is at fault.
+    pub(super) fn read(&mut self, stage: &Stage, load: &Load, produced: u64) -> Result<()> {
+        let from: Vec<_> = self.records.iter().map(|records| records.len() as i64).collect();
+        self.copies.resize(usize::try_from(produced)?, 0);
+        let mut strange = None;
+        let take = |partition: i32, offset: i64, key: &[u8], payload: &[u8]| {
+            let n = key.try_into().map_or(u64::MAX, u64::from_be_bytes);
+            let copies = usize::try_from(n).ok().and_then(|n| self.copies.get_mut(n));
+            let records = usize::try_from(partition).ok().and_then(|partition| self.records.get_mut(partition));
+            match (copies, records) {
+                (Some(copies), Some(records)) if records.len() as i64 == offset && load.record(n) == payload => {
+                    *copies += 1;
+                    records.push(n);
+                }
+                _ => strange = Some((partition, offset, n)),
+            }
+        };
+        tokio::task::block_in_place(|| stage.cluster.read(&load.name, &from, take))?;
+        ensure!(strange.is_none(), "of the test itself: strange things in Kafka: {strange:?}");
+        let missing = self.copies.iter().position(|copies| *copies == 0);
+        ensure!(missing.is_none(), "of the test itself: record {missing:?} is not in Kafka");
+        Ok(())
+    }
+
+    /// How many records there are.
+    pub(super) fn count(&self) -> u64 {
+        self.records.iter().map(|records| records.len() as u64).sum()
+    }
+
+    /// How many records Kafka has more than once.
+    pub(super) fn doubled(&self) -> u64 {
+        self.count() - self.copies.len() as u64
+    }
+
+    fn copies(&self, n: u64) -> u8 {
+        usize::try_from(n).ok().and_then(|n| self.copies.get(n)).copied().unwrap_or(0)
+    }
+
+    fn at(&self, partition: u64, offset: u64) -> Option<u64> {
+        let records = usize::try_from(partition).ok().and_then(|partition| self.records.get(partition))?;
+        records.get(usize::try_from(offset).ok()?).copied()
+    }
+
+    /// Where a record is, for people.
+    fn places(&self, n: u64) -> String {
+        let mut places = Vec::new();
+        for (partition, records) in self.records.iter().enumerate() {
+            let offsets = records.iter().enumerate().filter(|(_, other)| **other == n);
+            places.extend(offsets.map(|(offset, _)| format!("partition {partition} offset {offset}")));
+        }
+        places.join(" and ")
+    }
+}
+
+/// What must have become of all records.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Expected {
-    pub(super) produced: u64,
     pub(super) entries: u64,
     pub(super) letters: u64,
     pub(super) dropped: u64,
@@ -26,10 +92,10 @@ pub(super) struct Expected {
 }
 
 impl Expected {
-    pub(super) fn of(load: &Load, produced: u64) -> Self {
-        let mut expected = Self { produced, ..Self::default() };
-        for n in 0..produced {
-            let kind = load.kind(n);
+    pub(super) fn of(load: &Load, truth: &Truth) -> Self {
+        let mut expected = Self::default();
+        for n in truth.records.iter().flatten() {
+            let kind = load.kind(*n);
             match kind {
                 Kind::Canonical | Kind::Mapped => expected.entries += 1,
                 Kind::Dropped => expected.dropped += 1,
@@ -37,34 +103,11 @@ impl Expected {
             }
             // What the store refuses was read, and counted.
             if matches!(kind, Kind::Canonical | Kind::Mapped | Kind::Refused) {
-                *expected.levels.entry(Load::level(n)).or_default() += 1;
+                *expected.levels.entry(Load::level(*n)).or_default() += 1;
             }
         }
         expected
     }
-}
-
-/// How many partitions there are.
-const SHARES: u64 = PARTITIONS as u64;
-
-/// Where a record was produced to. Partitions come in turn, and each starts at nought.
-const fn place(n: u64) -> (u64, u64) {
-    (n % SHARES, n / SHARES)
-}
-
-/// How many of the records a partition has.
-const fn share(produced: u64, partition: u64) -> u64 {
-    (produced + SHARES - 1 - partition) / SHARES
-}
-
-/// Makes sure that Kafka has what was produced: else the test is at fault.
-pub(super) fn produced(stage: &Stage, load: &Load, produced: u64) -> Result<()> {
-    let ends = tokio::task::block_in_place(|| stage.cluster.ends(&load.name, PARTITIONS))?;
-    for (partition, end) in (0..).zip(ends) {
-        let due = share(produced, partition);
-        ensure!(end.unsigned_abs() == due, "of the test itself: partition {partition} has {end} records, not {due}");
-    }
-    Ok(())
 }
 
 /// Whether entries of every day have arrived.
@@ -78,7 +121,7 @@ pub(super) async fn has_begun(load: &Load) -> Result<()> {
 }
 
 /// The account of all workers: an error while it does not say what it must.
-pub(super) async fn account(stage: &mut Stage, expected: &Expected) -> Result<u64> {
+pub(super) async fn account(stage: &mut Stage, truth: &Truth, expected: &Expected) -> Result<u64> {
     let (mut owners, mut sums): (BTreeMap<u64, String>, [u64; 5]) = (BTreeMap::new(), [0; 5]);
     for (name, status) in stage.statuses().await? {
         for partition in status["partitions"].as_array().into_iter().flatten() {
@@ -90,7 +133,8 @@ pub(super) async fn account(stage: &mut Stage, expected: &Expected) -> Result<u6
             let counts = parts.map(|part| partition[part].as_u64().unwrap_or(0));
             sums.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
             let consumed: u64 = counts[..4].iter().sum();
-            let due = share(expected.produced, number);
+            let due = usize::try_from(number).ok().and_then(|number| truth.records.get(number)).map(Vec::len);
+            let due = due.with_context(|| format!("there is no partition {number}"))? as u64;
             ensure!(
                 consumed == due && partition["lag"] == 0,
                 "partition {number} has accounted for {consumed} of {due} records, {name} says: {partition}, {}",
@@ -102,7 +146,7 @@ pub(super) async fn account(stage: &mut Stage, expected: &Expected) -> Result<u6
         ensure!(status["consumed"] == sum, "{name} has consumed {}, and accounts for {sum}", status["consumed"]);
         ensure!(status["conditions"][0]["status"] == "True", "{name} is not ready: {}", status["conditions"][0]);
     }
-    ensure!(owners.len() as u64 == SHARES, "partitions are of nobody: {owners:?}");
+    ensure!(owners.len() == SHARES, "partitions are of nobody: {owners:?}");
     let [indexed, deduplicated, letters, filtered, lost] = sums;
     let account = [indexed + deduplicated, letters, filtered, lost];
     let due = [expected.entries, expected.letters, expected.dropped, 0];
@@ -137,6 +181,7 @@ pub(super) async fn counted(expected: &Expected) -> Result<()> {
 
 struct Findings<'a> {
     load: &'a Load,
+    truth: &'a Truth,
     /// How often each record was found, by its number.
     found: Vec<u8>,
     letters: HashMap<Vec<u8>, u64>,
@@ -159,8 +204,9 @@ impl Findings<'_> {
         };
         *found = found.saturating_add(1);
         let found = *found;
-        if found > 1 {
-            self.problem(format!("{at}: record {n} (partition and offset {:?}) is there {found} times", place(n)));
+        if found > self.truth.copies(n) {
+            let places = self.truth.places(n);
+            self.problem(format!("{at}: record {n} ({places}) is there {found} times"));
         }
         true
     }
@@ -196,20 +242,20 @@ impl Findings<'_> {
             return self.problem(format!("{at}: no dead letter of ours: {source}"));
         };
         self.note(n, at);
-        let (partition, offset) = place(n);
-        let from = (&source["topic"], source["partition"].as_u64(), source["offset"].as_u64());
-        if from != (&Value::from(self.load.name.as_str()), Some(partition), Some(offset)) {
-            self.problem(format!("{at}: record {n} was at {partition}:{offset}, the letter says {from:?}"));
+        let from = (source["partition"].as_u64(), source["offset"].as_u64());
+        let is_there = from.0.zip(from.1).and_then(|(partition, offset)| self.truth.at(partition, offset)) == Some(n);
+        if !is_there || source["topic"] != self.load.name.as_str() {
+            self.problem(format!("{at}: record {n} was at {}, and not where the letter says", self.truth.places(n)));
         }
     }
 }
 
 /// Looks at every document there is, and gives how many.
-pub(super) async fn documents(load: &Load, expected: &Expected) -> Result<u64> {
+pub(super) async fn documents(load: &Load, truth: &Truth) -> Result<u64> {
     let is_letter = |n: &u64| matches!(load.kind(*n), Kind::Refused | Kind::Rubbish);
-    let letters = (0..expected.produced).filter(is_letter).map(|n| (load.record(n), n)).collect();
-    let found = vec![0; usize::try_from(expected.produced)?];
-    let mut findings = Findings { load, found, letters, problems: Vec::new(), count: 0 };
+    let letters = (0..truth.copies.len() as u64).filter(is_letter).map(|n| (load.record(n), n)).collect();
+    let found = vec![0; truth.copies.len()];
+    let mut findings = Findings { load, truth, found, letters, problems: Vec::new(), count: 0 };
     let mut documents = 0;
     let letters_index = format!("{}-dead-letter", load.name);
     elasticsearch::each_document(&format!("{}-*", load.name), |document| {
@@ -223,10 +269,12 @@ pub(super) async fn documents(load: &Load, expected: &Expected) -> Result<u64> {
         }
     })
     .await?;
-    for n in 0..expected.produced {
+    for n in 0..truth.copies.len() as u64 {
         let kind = load.kind(n);
-        if kind != Kind::Dropped && findings.found[usize::try_from(n)?] == 0 {
-            findings.problem(format!("record {n} ({kind:?}, partition and offset {:?}) is missing", place(n)));
+        let (found, due) = (findings.found[usize::try_from(n)?], truth.copies(n));
+        if kind != Kind::Dropped && found < due {
+            let (missing, places) = (due - found, truth.places(n));
+            findings.problem(format!("record {n} ({kind:?}, {places}) is missing {missing} times"));
         }
     }
     ensure!(findings.count == 0, "{} problems:\n{}", findings.count, findings.problems.join("\n"));

@@ -179,7 +179,7 @@ impl Producing {
                         left = left.saturating_sub(TICK);
                         for _ in 0..per_tick * factor {
                             let n = shared.produced.fetch_add(1, Ordering::AcqRel);
-                            producer.send(&load.record(n))?;
+                            producer.send_with_key(&n.to_be_bytes(), &load.record(n))?;
                         }
                     }
                     std::thread::sleep(TICK);

@@ -29,7 +29,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
-use check::Expected;
+use check::{Expected, Truth};
 use faults::{Active, Fault};
 use load::{Load, Producing};
 use random::Random;
@@ -82,6 +82,7 @@ struct Tally {
     rounds: usize,
     deduplicated: u64,
     restarts: u64,
+    truth: Truth,
 }
 
 struct Timeline(Instant);
@@ -127,8 +128,8 @@ async fn go(plan: Plan, folder: &Path, timeline: &Timeline) -> Result<()> {
             }
             producing.go_on();
         }
-        let expected = Expected::of(&load, producing.produced());
-        let documents = check::documents(&load, &expected).await?;
+        let expected = Expected::of(&load, &tally.truth);
+        let documents = check::documents(&load, &tally.truth).await?;
         timeline.say(&format!("{documents} documents are where they must be, and no others"));
         anyhow::Ok(expected)
     };
@@ -143,7 +144,7 @@ async fn go(plan: Plan, folder: &Path, timeline: &Timeline) -> Result<()> {
         "seed {}: {} records in {:.0} s and {} rounds: {} entries, {} dead letters, {} dropped, each once; {} came \
          again and were known; sources made anew {}; at most {} MiB resident\nfaults: {}",
         plan.seed,
-        expected.produced,
+        tally.truth.count(),
         timeline.0.elapsed().as_secs_f64(),
         tally.rounds,
         expected.entries,
@@ -226,13 +227,12 @@ async fn calm(
         tokio::time::sleep(TICK).await;
         stage.check().await?;
     }
-    let produced = producing.produced();
-    check::produced(stage, load, produced)?;
-    let expected = Expected::of(load, produced);
+    tally.truth.read(stage, load, producing.produced())?;
+    let expected = Expected::of(load, &tally.truth);
     let begun = Instant::now();
     let deduplicated = loop {
         stage.check().await?;
-        match check::account(stage, &expected).await {
+        match check::account(stage, &tally.truth, &expected).await {
             Ok(deduplicated) => break deduplicated,
             Err(error) if begun.elapsed() > DRAINED_WITHIN => return Err(error.context("it does not drain")),
             Err(_) => tokio::time::sleep(TICK * 2).await,
@@ -245,8 +245,10 @@ async fn calm(
     tally.deduplicated = deduplicated;
     tally.restarts += stage.examine().await?;
     timeline.say(&format!(
-        "= round {}: {produced} records, drained within {:.1} s, accounts agree, {deduplicated} came again, at most {} MiB",
+        "= round {}: {} records, {} of them twice, drained within {:.1} s, accounts agree, {deduplicated} came again, at most {} MiB",
         tally.rounds,
+        tally.truth.count(),
+        tally.truth.doubled(),
         drained.as_secs_f64(),
         stage.peak >> 20
     ));
