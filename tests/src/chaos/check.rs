@@ -8,107 +8,12 @@ use reqwest::Method;
 use serde_json::Value;
 
 use super::load::{DAYS, Kind, Load};
-use super::stage::{METRICS_PORT, PARTITIONS, Stage};
+use super::stage::METRICS_PORT;
+use super::truth::{Expected, SHARES, Truth};
 use crate::elasticsearch;
 
 /// Problems that are told one by one.
 const TOLD: usize = 30;
-
-/// How many partitions there are.
-const SHARES: usize = PARTITIONS as usize;
-
-/// What Kafka has: the number of each record, by partition and offset. A client that loses its brokers may write a record
-/// twice; then it must be stored twice.
-#[derive(Default)]
-pub(super) struct Truth {
-    records: [Vec<u64>; SHARES],
-    /// How many records were produced, and how often each of them is there.
-    copies: Vec<u8>,
-}
-
-impl Truth {
-    /// Reads on to the end. All that was produced must be there: else the test is at fault.
-    pub(super) fn read(&mut self, stage: &Stage, load: &Load, produced: u64) -> Result<()> {
-        let from: Vec<_> = self.records.iter().map(|records| records.len() as i64).collect();
-        self.copies.resize(usize::try_from(produced)?, 0);
-        let mut strange = None;
-        let take = |partition: i32, offset: i64, key: &[u8], payload: &[u8]| {
-            let n = key.try_into().map_or(u64::MAX, u64::from_be_bytes);
-            let copies = usize::try_from(n).ok().and_then(|n| self.copies.get_mut(n));
-            let records = usize::try_from(partition).ok().and_then(|partition| self.records.get_mut(partition));
-            match (copies, records) {
-                (Some(copies), Some(records)) if records.len() as i64 == offset && load.record(n) == payload => {
-                    *copies += 1;
-                    records.push(n);
-                }
-                _ => strange = Some((partition, offset, n)),
-            }
-        };
-        tokio::task::block_in_place(|| stage.cluster.read(&load.name, &from, take))?;
-        ensure!(strange.is_none(), "of the test itself: strange things in Kafka: {strange:?}");
-        let missing = self.copies.iter().position(|copies| *copies == 0);
-        ensure!(missing.is_none(), "of the test itself: record {missing:?} is not in Kafka");
-        Ok(())
-    }
-
-    /// How many records there are.
-    pub(super) fn count(&self) -> u64 {
-        self.records.iter().map(|records| records.len() as u64).sum()
-    }
-
-    /// How many records Kafka has more than once.
-    pub(super) fn doubled(&self) -> u64 {
-        self.count() - self.copies.len() as u64
-    }
-
-    fn copies(&self, n: u64) -> u8 {
-        usize::try_from(n).ok().and_then(|n| self.copies.get(n)).copied().unwrap_or(0)
-    }
-
-    fn at(&self, partition: u64, offset: u64) -> Option<u64> {
-        let records = usize::try_from(partition).ok().and_then(|partition| self.records.get(partition))?;
-        records.get(usize::try_from(offset).ok()?).copied()
-    }
-
-    /// Where a record is, for people.
-    fn places(&self, n: u64) -> String {
-        let mut places = Vec::new();
-        for (partition, records) in self.records.iter().enumerate() {
-            let offsets = records.iter().enumerate().filter(|(_, other)| **other == n);
-            places.extend(offsets.map(|(offset, _)| format!("partition {partition} offset {offset}")));
-        }
-        places.join(" and ")
-    }
-}
-
-/// What must have become of all records.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Expected {
-    pub(super) entries: u64,
-    pub(super) letters: u64,
-    pub(super) dropped: u64,
-    /// Of those that derived metrics count.
-    levels: BTreeMap<&'static str, u64>,
-}
-
-impl Expected {
-    pub(super) fn of(load: &Load, truth: &Truth) -> Self {
-        let mut expected = Self::default();
-        for n in truth.records.iter().flatten() {
-            let kind = load.kind(*n);
-            match kind {
-                Kind::Canonical | Kind::Mapped => expected.entries += 1,
-                Kind::Dropped => expected.dropped += 1,
-                Kind::Refused | Kind::Rubbish => expected.letters += 1,
-            }
-            // What the store refuses was read, and counted.
-            if matches!(kind, Kind::Canonical | Kind::Mapped | Kind::Refused) {
-                *expected.levels.entry(Load::level(*n)).or_default() += 1;
-            }
-        }
-        expected
-    }
-}
 
 /// Whether entries of every day have arrived.
 pub(super) async fn has_begun(load: &Load) -> Result<()> {
@@ -120,10 +25,10 @@ pub(super) async fn has_begun(load: &Load) -> Result<()> {
     Ok(())
 }
 
-/// The account of all workers: an error while it does not say what it must.
-pub(super) async fn account(stage: &mut Stage, truth: &Truth, expected: &Expected) -> Result<u64> {
+/// What all workers say of themselves: an error while it is not what it must be. Gives how many records came again.
+pub(super) fn account(statuses: &[(String, Value)], truth: &Truth, expected: &Expected) -> Result<u64> {
     let (mut owners, mut sums): (BTreeMap<u64, String>, [u64; 5]) = (BTreeMap::new(), [0; 5]);
-    for (name, status) in stage.statuses().await? {
+    for (name, status) in statuses {
         for partition in status["partitions"].as_array().into_iter().flatten() {
             let number = partition["partition"].as_u64().context("a partition without a number")?;
             if let Some(other) = owners.insert(number, name.clone()) {
@@ -133,8 +38,7 @@ pub(super) async fn account(stage: &mut Stage, truth: &Truth, expected: &Expecte
             let counts = parts.map(|part| partition[part].as_u64().unwrap_or(0));
             sums.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
             let consumed: u64 = counts[..4].iter().sum();
-            let due = usize::try_from(number).ok().and_then(|number| truth.records.get(number)).map(Vec::len);
-            let due = due.with_context(|| format!("there is no partition {number}"))? as u64;
+            let due = truth.share(number).with_context(|| format!("there is no partition {number}"))?;
             ensure!(
                 consumed == due && partition["lag"] == 0,
                 "partition {number} has accounted for {consumed} of {due} records, {name} says: {partition}, {}",
@@ -189,7 +93,38 @@ struct Findings<'a> {
     count: usize,
 }
 
-impl Findings<'_> {
+impl<'a> Findings<'a> {
+    fn new(load: &'a Load, truth: &'a Truth) -> Self {
+        let is_letter = |n: &u64| matches!(load.kind(*n), Kind::Refused | Kind::Rubbish);
+        let letters = (0..truth.produced()).filter(is_letter).map(|n| (load.record(n), n)).collect();
+        let found = (0..truth.produced()).map(|_| 0).collect();
+        Self { load, truth, found, letters, problems: Vec::new(), count: 0 }
+    }
+
+    /// Looks at a document.
+    fn take(&mut self, document: &Value) {
+        let (index, id) = (document["_index"].as_str().unwrap_or_default(), document["_id"].as_str());
+        let at = format!("{index}/{}", id.unwrap_or_default());
+        if index.strip_prefix(&self.load.name) == Some("-dead-letter") {
+            self.letter(&at, &document["_source"]);
+        } else {
+            self.entry(&at, index, &document["_source"]);
+        }
+    }
+
+    /// Fails with everything that was found, after the last document.
+    fn end(mut self) -> Result<()> {
+        for (n, found) in (0..).zip(std::mem::take(&mut self.found)) {
+            let (kind, due) = (self.load.kind(n), self.truth.copies(n));
+            if kind != Kind::Dropped && found < due {
+                let (missing, places) = (due - found, self.truth.places(n));
+                self.problem(format!("record {n} ({kind:?}, {places}) is missing {missing} times"));
+            }
+        }
+        ensure!(self.count == 0, "{} problems:\n{}", self.count, self.problems.join("\n"));
+        Ok(())
+    }
+
     fn problem(&mut self, text: String) {
         self.count += 1;
         if self.problems.len() < TOLD {
@@ -252,31 +187,16 @@ impl Findings<'_> {
 
 /// Looks at every document there is, and gives how many.
 pub(super) async fn documents(load: &Load, truth: &Truth) -> Result<u64> {
-    let is_letter = |n: &u64| matches!(load.kind(*n), Kind::Refused | Kind::Rubbish);
-    let letters = (0..truth.copies.len() as u64).filter(is_letter).map(|n| (load.record(n), n)).collect();
-    let found = vec![0; truth.copies.len()];
-    let mut findings = Findings { load, truth, found, letters, problems: Vec::new(), count: 0 };
+    let mut findings = Findings::new(load, truth);
     let mut documents = 0;
-    let letters_index = format!("{}-dead-letter", load.name);
     elasticsearch::each_document(&format!("{}-*", load.name), |document| {
         documents += 1;
-        let (index, id) = (document["_index"].as_str().unwrap_or_default(), document["_id"].as_str());
-        let at = format!("{index}/{}", id.unwrap_or_default());
-        if index == letters_index {
-            findings.letter(&at, &document["_source"]);
-        } else {
-            findings.entry(&at, index, &document["_source"]);
-        }
+        findings.take(&document);
     })
     .await?;
-    for n in 0..truth.copies.len() as u64 {
-        let kind = load.kind(n);
-        let (found, due) = (findings.found[usize::try_from(n)?], truth.copies(n));
-        if kind != Kind::Dropped && found < due {
-            let (missing, places) = (due - found, truth.places(n));
-            findings.problem(format!("record {n} ({kind:?}, {places}) is missing {missing} times"));
-        }
-    }
-    ensure!(findings.count == 0, "{} problems:\n{}", findings.count, findings.problems.join("\n"));
+    findings.end()?;
     Ok(documents)
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,6 +12,7 @@
 // The timeline is for who runs it.
 #![allow(clippy::print_stderr)]
 
+mod active;
 mod check;
 mod disk;
 mod faults;
@@ -20,6 +21,7 @@ mod load;
 mod network;
 mod random;
 mod stage;
+mod truth;
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -29,11 +31,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
-use check::{Expected, Truth};
-use faults::{Active, Fault};
+use active::Active;
+use faults::Fault;
 use load::{Load, Producing};
 use random::Random;
 use stage::Stage;
+use truth::{Expected, Truth};
 
 /// How many faults there are at a time.
 const AT_ONCE: usize = 4;
@@ -197,7 +200,7 @@ async fn round(
             continue;
         }
         for place in 0..deck.len() {
-            if let Some(begun) = faults::begin(deck[place], stage, &active, random, is_short)? {
+            if let Some(begun) = active::begin(deck[place], stage, &active, random, is_short)? {
                 timeline.say(&format!("+ {:?}{}", begun.fault, begun.target.text()));
                 *tally.faults.entry(begun.fault).or_default() += 1;
                 active.push(begun);
@@ -232,7 +235,8 @@ async fn calm(
     let begun = Instant::now();
     let deduplicated = loop {
         stage.check().await?;
-        match check::account(stage, &tally.truth, &expected).await {
+        let account = stage.statuses().await;
+        match account.and_then(|statuses| check::account(&statuses, &tally.truth, &expected)) {
             Ok(deduplicated) => break deduplicated,
             Err(error) if begun.elapsed() > DRAINED_WITHIN => return Err(error.context("it does not drain")),
             Err(_) => tokio::time::sleep(TICK * 2).await,
