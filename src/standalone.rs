@@ -179,7 +179,7 @@ fn load_objects(
     for path in &args.paths {
         anyhow::ensure!(path.exists(), "there is no {}; name object files, or directories of them", path.display());
     }
-    let mut directory = ObjectDirectory::new(args.paths.clone(), board.clone());
+    let mut directory = ObjectDirectory::new(args.paths.clone(), board.clone()).without(&args.data);
     directory.load();
     Ok(tokio::spawn(directory.watch(stop.clone())))
 }

@@ -43,6 +43,7 @@ struct Known {
 /// Puts the objects of files and directories on a board, and keeps them there as the files say.
 pub struct ObjectDirectory {
     paths: Vec<PathBuf>,
+    left_out: Option<PathBuf>,
     board: Board,
     files: BTreeMap<PathBuf, Known>,
 }
@@ -51,7 +52,13 @@ impl ObjectDirectory {
     /// Files, and directories of `*.yaml`, `*.yml` and `*.json`. Names that begin with a dot are left out.
     #[must_use]
     pub fn new(paths: Vec<PathBuf>, board: Board) -> Self {
-        Self { paths, board, files: BTreeMap::new() }
+        Self { paths, left_out: None, board, files: BTreeMap::new() }
+    }
+
+    /// Leaves out a folder that has other files, which may be in one of the directories.
+    #[must_use]
+    pub fn without(self, folder: &Path) -> Self {
+        Self { left_out: std::fs::canonicalize(folder).ok(), ..self }
     }
 
     /// Looks once. After it the board holds what the files hold.
@@ -59,7 +66,7 @@ impl ObjectDirectory {
         let mut present = BTreeMap::new();
         let mut unreadable = Vec::new();
         for path in &self.paths {
-            collect(path, 0, &mut present, &mut unreadable);
+            self.collect(path, 0, &mut present, &mut unreadable);
         }
         let gone: Vec<PathBuf> = self.files.keys().filter(|path| !present.contains_key(*path)).cloned().collect();
         let mut changed = !gone.is_empty();
@@ -155,6 +162,44 @@ impl ObjectDirectory {
         known.keys = keys;
         known.problems = problems;
     }
+
+    fn collect(
+        &self,
+        path: &Path,
+        depth: usize,
+        files: &mut BTreeMap<PathBuf, Stamp>,
+        unreadable: &mut Vec<LoadProblem>,
+    ) {
+        let is_left_out = || self.left_out.is_some() && std::fs::canonicalize(path).ok() == self.left_out;
+        let result = std::fs::metadata(path).and_then(|metadata| {
+            if metadata.is_dir() {
+                if depth < MAX_DEPTH && !is_left_out() {
+                    for entry in std::fs::read_dir(path)? {
+                        let entry = entry?;
+                        let path = entry.path();
+                        let hidden = entry.file_name().to_string_lossy().starts_with('.');
+                        let wanted = path.is_dir()
+                            || path
+                                .extension()
+                                .is_some_and(|extension| ["yaml", "yml", "json"].iter().any(|e| extension == *e));
+                        if !hidden && wanted {
+                            self.collect(&path, depth + 1, files, unreadable);
+                        }
+                    }
+                }
+            } else {
+                let stamp = Stamp { length: metadata.len(), modified: metadata.modified().ok() };
+                files.insert(path.to_owned(), stamp);
+            }
+            Ok(())
+        });
+        if let Err(error) = result
+            && depth == 0
+        {
+            let message = format!("can't be read: {error}");
+            unreadable.push(LoadProblem { file: path.display().to_string(), line: 1, column: 1, message });
+        }
+    }
 }
 
 fn read_text(path: &Path) -> Result<String, String> {
@@ -163,37 +208,6 @@ fn read_text(path: &Path) -> Result<String, String> {
         return Err(format!("has {length} bytes; {MAX_FILE_BYTES} are the most: split it into several files"));
     }
     std::fs::read_to_string(path).map_err(|error| format!("can't be read: {error}"))
-}
-
-fn collect(path: &Path, depth: usize, files: &mut BTreeMap<PathBuf, Stamp>, unreadable: &mut Vec<LoadProblem>) {
-    let result = std::fs::metadata(path).and_then(|metadata| {
-        if metadata.is_dir() {
-            if depth < MAX_DEPTH {
-                for entry in std::fs::read_dir(path)? {
-                    let entry = entry?;
-                    let path = entry.path();
-                    let hidden = entry.file_name().to_string_lossy().starts_with('.');
-                    let wanted = path.is_dir()
-                        || path
-                            .extension()
-                            .is_some_and(|extension| ["yaml", "yml", "json"].iter().any(|e| extension == *e));
-                    if !hidden && wanted {
-                        collect(&path, depth + 1, files, unreadable);
-                    }
-                }
-            }
-        } else {
-            let stamp = Stamp { length: metadata.len(), modified: metadata.modified().ok() };
-            files.insert(path.to_owned(), stamp);
-        }
-        Ok(())
-    });
-    if let Err(error) = result
-        && depth == 0
-    {
-        let message = format!("can't be read: {error}");
-        unreadable.push(LoadProblem { file: path.display().to_string(), line: 1, column: 1, message });
-    }
 }
 
 #[cfg(test)]
@@ -236,6 +250,20 @@ mod tests {
         assert_eq!(names(&board), ["a", "c"], "the first look only doubts");
         directory.load();
         assert_eq!(names(&board), ["a"]);
+    }
+
+    #[test]
+    fn a_folder_of_other_files_may_be_among_the_objects() {
+        let folder = tempfile::tempdir().expect("folder");
+        let data = folder.path().join("data");
+        fs::create_dir(&data).expect("folder");
+        fs::write(folder.path().join("one.yaml"), dashboard("a", "first")).expect("write");
+        fs::write(data.join("meta.json"), "{}").expect("write");
+        let board = Board::new();
+        ObjectDirectory::new(vec![folder.path().to_owned()], board.clone()).without(&data).load();
+        assert_eq!((names(&board), board.problems()), (vec!["a".to_owned()], vec![]));
+        ObjectDirectory::new(vec![folder.path().to_owned()], board.clone()).load();
+        assert_eq!(board.problems().len(), 1);
     }
 
     #[test]
