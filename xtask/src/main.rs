@@ -6,6 +6,7 @@
 mod bench;
 mod chart;
 mod cluster;
+mod fuzz;
 mod generate;
 mod place;
 mod process;
@@ -45,6 +46,14 @@ enum Task {
     /// Do harm to a part of Taffrail under load for as long as one likes, and see whether it keeps its promises
     #[command(subcommand)]
     Soak(soak::Soak),
+    /// Look for bytes that a decoder can't stand (`cargo install cargo-fuzz` first)
+    Fuzz {
+        /// One of those in fuzz/targets
+        target: String,
+        /// How long
+        #[arg(long, default_value_t = 10)]
+        minutes: u64,
+    },
     /// Write anew what is generated and checked in: the custom resource definitions, what the chart renders, the web page
     Generate,
     /// Start Kafka, Elasticsearch and OpenSearch for tests, print how to reach them, stop them on Ctrl-C
@@ -80,6 +89,7 @@ fn main() -> Result<()> {
         Task::Test { only, arguments } => test::run(&only, &arguments),
         Task::Bench { name, arguments } => bench::run(name, &arguments),
         Task::Soak(soak) => soak::run(&soak),
+        Task::Fuzz { target, minutes } => fuzz::run(&target, minutes),
         Task::Generate => generate::run(),
         Task::Servers => servers::foreground(&tools::install_servers()?),
         Task::Cluster(task) => cluster::run(task),

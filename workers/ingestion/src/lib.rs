@@ -12,6 +12,8 @@ mod deltas;
 mod derive;
 mod digits;
 mod engine;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod health;
 mod lane;
 mod pipeline;

@@ -12,6 +12,8 @@ pub mod elasticsearch;
 pub mod embedded;
 mod entry;
 mod facets;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod limits;
 pub mod q;
 mod records;

@@ -14,6 +14,8 @@ mod engine;
 mod error;
 mod evaluate;
 mod frame;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod http;
 mod index;
 mod maintenance;

@@ -25,6 +25,8 @@ mod lines;
 mod local;
 mod stdin;
 
+#[cfg(any(test, fuzzing))]
+pub(crate) use http::check_body;
 pub(crate) use kafka::InTopic;
 
 /// What a source needs of the pipeline.

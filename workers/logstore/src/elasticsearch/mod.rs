@@ -31,6 +31,8 @@ use crate::{
 use dialect::Dialect;
 use nodes::Nodes;
 use numbers::Numbers;
+#[cfg(any(test, fuzzing))]
+pub(crate) use outcome::check as check_answer;
 pub use options::{Auth, Compression, ElasticsearchOptions, OptionsError};
 use setup::Setup;
 

@@ -232,6 +232,19 @@ fn not_elasticsearch(answer: &Answer) -> WriteError {
     WriteError::Stalled(Obstacle::Misconfigured, text)
 }
 
+/// What must hold of an answer, for checks: what need not be parsed says the same where it is.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn check(body: &bytes::Bytes) {
+    let answer = Answer { status: 200, body: body.clone() };
+    let _ = (not_deleted(&answer), request_error(&Answer { status: 400, body: body.clone() }));
+    let Ok(bulk) = serde_json::from_slice::<BulkAnswer<'_>>(body) else { return };
+    let parsed: Vec<Outcome> = bulk.items.iter().map(|item| outcome(&item.result)).collect();
+    if are_all_created(body, parsed.len()) {
+        assert_eq!(parsed, vec![Outcome::Indexed; parsed.len()]);
+    }
+    assert!(outcomes(&answer, parsed.len() + 1).is_err());
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]

@@ -63,6 +63,8 @@ use letters::Letters;
 pub use opening::{EmbeddedError, EmbeddedOptions};
 use pending::{Pending, Prepared};
 use wal::Wal;
+#[cfg(any(test, fuzzing))]
+pub(crate) use wal::read_segment;
 
 /// A larger write, in bytes of sources, is refused; and writes that are under way together are not larger either.
 const MAX_WRITE: usize = 64 << 20;

@@ -41,7 +41,8 @@ impl Wal {
         let mut last = 0;
         for number in segments(folder)? {
             last = number;
-            if let Some(damage) = read_segment(&path_of(folder, number), |record| each(number, record))? {
+            let segment = BufReader::with_capacity(1 << 18, File::open(path_of(folder, number))?);
+            if let Some(damage) = read_segment(segment, |record| each(number, record))? {
                 tracing::info!(path = %path_of(folder, number).display(), damage, "the write-ahead log ends early");
             }
         }
@@ -126,8 +127,10 @@ fn segments(folder: &Path) -> io::Result<Vec<u64>> {
 }
 
 /// Reads a segment up to its end, or to what is no whole frame, and says what that is.
-fn read_segment(path: &Path, mut each: impl FnMut(Record) -> io::Result<()>) -> io::Result<Option<&'static str>> {
-    let mut input = BufReader::with_capacity(1 << 18, File::open(path)?);
+pub(crate) fn read_segment(
+    mut input: impl Read,
+    mut each: impl FnMut(Record) -> io::Result<()>,
+) -> io::Result<Option<&'static str>> {
     let mut magic = Vec::new();
     (&mut input).take(MAGIC.len() as u64).read_to_end(&mut magic)?;
     if magic != MAGIC {

@@ -41,6 +41,12 @@ pub(super) async fn push(State(app): State<App>, body: Bytes) -> Result<Response
     done.unwrap_or_else(|error| Err(ApiError::internal(format!("storing the samples broke off: {error}"))))
 }
 
+/// How many samples a message has, if it is one that can be counted; for checks.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn read(message: Message) -> Option<usize> {
+    batch(message).ok().map(|batch| batch.samples.len())
+}
+
 fn batch(Message { origin, series }: Message) -> Result<DeltaBatch, ApiError> {
     let mut samples = Vec::with_capacity(series.iter().map(|changes| changes.times.len()).sum());
     for changes in &series {

@@ -19,6 +19,8 @@ use taffrail_runtime::{Telemetry, VERSION};
 use tower_http::compression::CompressionLayer;
 use tower_http::decompression::RequestDecompressionLayer;
 
+#[cfg(any(test, fuzzing))]
+pub(crate) use self::{deltas::read as read_deltas, push::check as check_pushed};
 use crate::Store;
 
 /// Bytes of a request's body, at most, after decompression.

@@ -72,6 +72,16 @@ fn parse(body: &[u8]) -> Result<Vec<Value>, ApiError> {
     Ok(values)
 }
 
+/// What must hold of a body, for checks.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn check(body: &[u8]) {
+    for value in parse(body).unwrap_or_default() {
+        if let Ok(sample) = sample(value, 0, |_| None) {
+            assert!(sample.value.is_finite(), "JSON has no other numbers");
+        }
+    }
+}
+
 /// A sample from its JSON. Without a type it is of the metric's, or a gauge; without a time of now.
 fn sample(value: Value, now: i64, known: impl Fn(&str) -> Option<Kind>) -> Result<Delta, String> {
     let Value::Object(mut object) = value else {

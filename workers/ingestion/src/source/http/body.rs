@@ -128,7 +128,7 @@ pub(super) async fn apart<T: Send + 'static>(
     tokio::task::spawn_blocking(work).await.unwrap_or(Err(Refusal::Stopping))
 }
 
-fn plain(encoding: Encoding, body: &[u8], room: &mut Room) -> Result<Bytes, Refusal> {
+pub(super) fn plain(encoding: Encoding, body: &[u8], room: &mut Room) -> Result<Bytes, Refusal> {
     let broken = |error: &dyn std::fmt::Display| Refusal::Broken(format!("not {encoding:?}: {error}").to_lowercase());
     match encoding {
         Encoding::Plain => Ok(Bytes::copy_from_slice(body)),

@@ -151,6 +151,17 @@ fn read(body: &Bytes) -> Result<Vec<Action>, String> {
     if actions.is_empty() { Err("request body is required".to_owned()) } else { Ok(actions) }
 }
 
+/// What must hold of a bulk body, for checks.
+#[cfg(any(test, fuzzing))]
+pub(super) fn check(body: &Bytes) {
+    let Ok(actions) = read(body) else { return };
+    assert!(!actions.is_empty());
+    for Action { source, fault, id, .. } in &actions {
+        assert!(!source.contains(&b'\n'), "a document is a line");
+        assert!(fault.is_some() || id.as_ref().is_none_or(|id| (1..=MAX_ID_BYTES).contains(&id.len())));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

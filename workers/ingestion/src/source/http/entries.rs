@@ -91,6 +91,27 @@ impl Entries {
     }
 }
 
+/// Reads the entries of a body.
+fn read_within(
+    room: Room,
+    body: &[u8],
+    read: impl FnOnce(&[u8], &mut Entries) -> Result<(), Refusal>,
+) -> Result<Entries, Refusal> {
+    let mut entries = Entries { room, buffer: BytesMut::new(), logs: Vec::new(), body: body.len(), bytes: 0 };
+    read(body, &mut entries)?;
+    Ok(entries)
+}
+
+/// The entries of a body, for checks.
+#[cfg(any(test, fuzzing))]
+pub(super) fn read_all(
+    body: &[u8],
+    room: Room,
+    read: impl FnOnce(&[u8], &mut Entries) -> Result<(), Refusal>,
+) -> Result<Vec<Bytes>, Refusal> {
+    read_within(room, body, read).map(|entries| entries.logs)
+}
+
 /// Translates a body. Each entry gets an id from the body and its place in it, so that a request that is sent again,
 /// because its answer got lost, is stored once. The protocols here carry each log's own time to the nanosecond: who
 /// sends the same bytes again means the same logs.
@@ -101,8 +122,7 @@ pub(super) async fn translate(
     read: impl FnOnce(&[u8], &mut Entries) -> Result<(), Refusal> + Send + 'static,
 ) -> Result<(Vec<(Option<String>, Bytes)>, Room), Refusal> {
     body::apart(move || {
-        let mut entries = Entries { room, buffer: BytesMut::new(), logs: Vec::new(), body: body.len(), bytes: 0 };
-        read(&body, &mut entries)?;
+        let entries = read_within(room, &body, read)?;
         let mut digest = ring::digest::Context::new(&ring::digest::SHA256);
         digest.update(pipeline.as_bytes());
         digest.update(&[0]);
@@ -132,9 +152,8 @@ pub(super) mod tests {
         read: impl FnOnce(&[u8], &mut Entries) -> Result<(), Refusal>,
     ) -> Result<Vec<Value>, Refusal> {
         let room = Room::new(&Arc::new(Semaphore::new(3 * MAX_BODY)), 1)?;
-        let mut entries = Entries { room, buffer: BytesMut::new(), logs: Vec::new(), body: body.len(), bytes: 0 };
-        read(body, &mut entries)?;
-        let logs = entries.logs.iter().map(|log| {
+        let logs = read_all(body, room, read)?;
+        let logs = logs.iter().map(|log| {
             let text = std::str::from_utf8(log).expect("text");
             let is_canonical = Reader::new(Vec::new()).read(text, &mut Records::default()).is_some();
             assert!(is_canonical, "{text}");

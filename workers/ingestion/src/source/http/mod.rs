@@ -17,6 +17,8 @@ mod body;
 mod bulk;
 mod elastic;
 mod entries;
+#[cfg(any(test, fuzzing))]
+mod fuzzing;
 mod loki;
 mod otlp;
 mod refusal;
@@ -43,6 +45,8 @@ use tokio_util::sync::CancellationToken;
 
 use self::body::Room;
 use self::entries::Entries;
+#[cfg(any(test, fuzzing))]
+pub(crate) use self::fuzzing::check as check_body;
 use self::refusal::Refusal;
 use self::serve::Limits;
 use super::local::{Local, now};

@@ -33,7 +33,7 @@ enum Line<'a> {
     Full(#[serde(borrow)] Cow<'a, str>, Cow<'a, str>, BTreeMap<String, String>),
 }
 
-pub(super) fn read(body: &[u8], entries: &mut Entries) -> Result<(), Refusal> {
+pub(in crate::source::http) fn read(body: &[u8], entries: &mut Entries) -> Result<(), Refusal> {
     let push: Push<'_> = serde_json::from_slice(body)?;
     each(push.streams.get(), |stream: Stream<'_>| {
         let origin = origin(stream.stream.into_iter().collect());

@@ -3,7 +3,7 @@
 use crate::source::http::refusal::Refusal;
 
 /// Reads labels.
-pub(super) fn read(text: &str) -> Result<Vec<(String, String)>, Refusal> {
+pub(in crate::source::http) fn read(text: &str) -> Result<Vec<(String, String)>, Refusal> {
     parse(text.trim()).ok_or_else(|| {
         let start: String = text.chars().take(200).collect();
         Refusal::Broken(format!("`{start}` are no labels"))

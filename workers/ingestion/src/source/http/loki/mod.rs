@@ -4,9 +4,9 @@
 //! except those that name the service, the host and the level; structured metadata become fields. As Loki does it, a
 //! push is answered by 204, and one that is sent again is stored once.
 
-mod json;
-mod labels;
-mod protobuf;
+pub(super) mod json;
+pub(super) mod labels;
+pub(super) mod protobuf;
 
 use axum::body::Body;
 use axum::extract::{Request, State};

@@ -5,7 +5,7 @@ use crate::source::http::entries::Entries;
 use crate::source::http::refusal::Refusal;
 use crate::source::http::wire::Fields;
 
-pub(super) fn read(body: &[u8], entries: &mut Entries) -> Result<(), Refusal> {
+pub(in crate::source::http) fn read(body: &[u8], entries: &mut Entries) -> Result<(), Refusal> {
     let mut request = Fields::new(body);
     while let Some((number, field)) = request.next()? {
         if number == 1 {

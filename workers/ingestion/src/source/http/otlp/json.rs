@@ -12,7 +12,7 @@ use crate::source::http::entries::Entries;
 use crate::source::http::refusal::Refusal;
 use crate::source::local::now_nanos;
 
-pub(super) fn read(body: &[u8], entries: &mut Entries) -> Result<(), Refusal> {
+pub(in crate::source::http) fn read(body: &[u8], entries: &mut Entries) -> Result<(), Refusal> {
     let arrived = now_nanos();
     let request: Request<'_> = serde_json::from_slice(body)?;
     let Some(resources) = request.resource_logs else { return Ok(()) };

@@ -5,8 +5,8 @@
 //! (gRPC: `UNAVAILABLE` with a delay).
 
 pub(super) mod grpc;
-mod json;
-mod protobuf;
+pub(super) mod json;
+pub(super) mod protobuf;
 mod record;
 
 use axum::body::Body;

@@ -14,7 +14,7 @@ use crate::source::local::now_nanos;
 /// How deep values may be inside each other: JSON is read to a depth of 128.
 const MAX_DEPTH: usize = 64;
 
-pub(super) fn read(body: &[u8], entries: &mut Entries) -> Result<(), Refusal> {
+pub(in crate::source::http) fn read(body: &[u8], entries: &mut Entries) -> Result<(), Refusal> {
     let arrived = now_nanos();
     let mut request = Fields::new(body);
     while let Some((number, field)) = request.next()? {

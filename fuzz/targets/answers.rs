@@ -1,0 +1,8 @@
+//! `cargo fuzz run answers`
+#![cfg_attr(fuzzing, no_main)]
+
+#[cfg(fuzzing)]
+libfuzzer_sys::fuzz_target!(|data: &[u8]| taffrail_logstore::fuzzing::answers(data));
+
+#[cfg(not(fuzzing))]
+fn main() {}
