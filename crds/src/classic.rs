@@ -101,6 +101,7 @@ fn pipeline(config: &Config, auth: Option<ElasticsearchAuth>) -> LogPipeline {
         index: config.elasticsearch.index.clone(),
         auth,
         tls: None,
+        retention: None,
         compression: crate::SinkCompression::default(),
     };
     let spec = LogPipelineSpec {

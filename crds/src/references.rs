@@ -22,8 +22,9 @@ impl Sink {
     pub fn secret_names(&self) -> BTreeSet<String> {
         let elasticsearch = self.elasticsearch.as_ref();
         let auth = elasticsearch.and_then(|sink| sink.auth.as_ref()).map(|auth| auth.secret_name.clone());
-        let tls = elasticsearch.and_then(|sink| sink.tls.as_ref()).and_then(|tls| tls.ca_secret_name.clone());
-        auth.into_iter().chain(tls).collect()
+        let tls = elasticsearch.and_then(|sink| sink.tls.as_ref());
+        let tls = tls.into_iter().flat_map(|tls| [tls.ca_secret_name.clone(), tls.cert_secret_name.clone()]);
+        auth.into_iter().chain(tls.flatten()).collect()
     }
 }
 
@@ -92,12 +93,13 @@ mod tests {
                 "sasl": {"mechanism": "SCRAM-SHA-512", "secretName": "kafka-user"},
             }},
             "sink": {"elasticsearch": {
-                "urls": ["https://elasticsearch:9200"], "auth": {"secretName": "es"}, "tls": {"caSecretName": "es-ca"},
+                "urls": ["https://elasticsearch:9200"], "auth": {"secretName": "es"},
+                "tls": {"caSecretName": "es-ca", "certSecretName": "es-cert"},
             }},
         }))
         .expect("spec");
-        assert_eq!(names(spec.secret_names()), ["es", "es-ca", "kafka-ca", "kafka-cert", "kafka-user"]);
-        assert_eq!(names(spec.reader_secret_names()), ["es", "es-ca"]);
+        assert_eq!(names(spec.secret_names()), ["es", "es-ca", "es-cert", "kafka-ca", "kafka-cert", "kafka-user"]);
+        assert_eq!(names(spec.reader_secret_names()), ["es", "es-ca", "es-cert"]);
         let topic =
             Some(crate::DeadLetter { kafka: Some(crate::DeadLetterTopic { topic: "dead".to_owned() }), index: None });
         let in_topic = LogPipelineSpec { dead_letter: topic, ..spec };

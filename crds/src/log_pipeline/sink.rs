@@ -40,6 +40,11 @@ pub struct ElasticsearchSink {
     /// Whom to trust.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<ElasticsearchTls>,
+    /// How long a day's index is kept: it is deleted when its day is over, and when it was made, for longer than this.
+    /// Without it nothing is deleted, but for what the server's own policies say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = LONGER_THAN_ZERO)]
+    pub retention: Option<Duration>,
     /// How what is written is compressed on its way: `none`, the default, or `gzip`. Compressing takes more processor time
     /// than all else that ingestion does; it pays where the way to Elasticsearch is slow, or is paid for by the byte.
     #[serde(default, skip_serializing_if = "is_default")]
@@ -82,6 +87,10 @@ pub struct ElasticsearchTls {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253), regex(pattern = DNS_NAME))]
     pub ca_secret_name: Option<String>,
+    /// Secret with `tls.crt` and `tls.key`, shown to the nodes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253), regex(pattern = DNS_NAME))]
+    pub cert_secret_name: Option<String>,
     /// Accepts any certificate. For trying things out only.
     #[serde(default)]
     pub insecure_skip_verify: bool,

@@ -15,6 +15,7 @@ mod rubbish;
 mod rules;
 mod security;
 mod senders;
+mod sink_security;
 mod support;
 mod topics;
 mod workers;

@@ -19,8 +19,8 @@ use crate::support::{PATIENCE, accounted, day_before, entry, numbers, pipeline};
 
 const TOPIC: &str = "guarded";
 
-/// Certificates in PEM: two authorities, a server's, and three of clients, the last of which nobody knows.
-fn make_certificates(folder: &Path) {
+/// Certificates in PEM: two authorities, a server's of each, and three of clients, the last of which nobody knows.
+pub fn make_certificates(folder: &Path) {
     let openssl = |arguments: &str| {
         let output = Command::new("openssl").current_dir(folder).args(arguments.split(' ')).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -30,7 +30,8 @@ fn make_certificates(folder: &Path) {
         openssl(&format!("req -x509 {key} -days 2 -subj /CN={authority} -keyout {authority}.key -out {authority}.crt"));
     }
     fs::write(folder.join("names"), "subjectAltName=DNS:localhost,IP:127.0.0.1\n").unwrap();
-    for (name, authority) in [("server", "ca"), ("first", "ca"), ("second", "ca"), ("unknown", "stranger")] {
+    let names = [("server", "ca"), ("moved", "stranger"), ("first", "ca"), ("second", "ca"), ("unknown", "stranger")];
+    for (name, authority) in names {
         openssl(&format!("req {key} -subj /CN={name} -keyout {name}.key -out {name}.csr"));
         openssl(&format!(
             "x509 -req -days 2 -in {name}.csr -CA {authority}.crt -CAkey {authority}.key -CAcreateserial \

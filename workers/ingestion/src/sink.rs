@@ -22,6 +22,7 @@ pub fn elasticsearch_options(spec: &LogPipelineSpec, secrets: &Secrets) -> Resul
     }
     let mut options = ElasticsearchOptions::new(urls, &sink.index);
     options.dead_letter_index = spec.dead_letter.as_ref().and_then(|letters| letters.index.clone());
+    options.retention = sink.retention.map(|retention| retention.0);
     options.compression = match sink.compression {
         SinkCompression::None => Compression::None,
         SinkCompression::Gzip => Compression::Gzip,
@@ -41,6 +42,11 @@ pub fn elasticsearch_options(spec: &LogPipelineSpec, secrets: &Secrets) -> Resul
         if let Some(name) = &tls.ca_secret_name {
             options.ca = Some(secret_text(&find_secret(secrets, name)?, name, "ca.crt")?.into_bytes());
         }
+        if let Some(name) = &tls.cert_secret_name {
+            let secret = find_secret(secrets, name)?;
+            let part = |key| secret_text(&secret, name, key);
+            options.certificate = Some(format!("{}\n{}\n", part("tls.crt")?, part("tls.key")?).into_bytes());
+        }
     }
     Ok(options)
 }
@@ -48,6 +54,7 @@ pub fn elasticsearch_options(spec: &LogPipelineSpec, secrets: &Secrets) -> Resul
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+    use std::time::Duration;
 
     use serde_json::json;
     use taffrail_crds::SecretData;
@@ -60,6 +67,7 @@ mod tests {
             let pairs: &[(&str, &str)] = match name {
                 "basic" => &[("username", "elastic"), ("password", "changeme\n")],
                 "key" => &[("apiKey", "aWQ6a2V5")],
+                "client" => &[("tls.crt", "-----BEGIN CERTIFICATE-----"), ("tls.key", "-----BEGIN PRIVATE KEY-----\n")],
                 "ca" => &[("ca.crt", "-----BEGIN CERTIFICATE-----")],
                 "half" => &[("username", "elastic")],
                 _ => return None,
@@ -86,10 +94,14 @@ mod tests {
             ("logs", 2, Some("dead"))
         );
         assert_eq!(basic.compression, Compression::None);
+        let tls = json!({"caSecretName": "ca", "certSecretName": "client"});
         let key =
-            json!({"urls": urls, "auth": {"secretName": "key"}, "tls": {"caSecretName": "ca"}, "compression": "gzip"});
+            json!({"urls": urls, "auth": {"secretName": "key"}, "tls": tls, "compression": "gzip", "retention": "30d"});
         let key = options(key).expect("options");
         assert!(key.auth == Auth::ApiKey("aWQ6a2V5".to_owned()));
+        let certificate = b"-----BEGIN CERTIFICATE-----\n-----BEGIN PRIVATE KEY-----\n";
+        assert_eq!(key.certificate.as_deref(), Some(&certificate[..]));
+        assert_eq!(key.retention, Some(Duration::from_secs(30 * 86_400)));
         assert!(key.ca.is_some() && !key.insecure_skip_verify && key.compression == Compression::Gzip);
     }
 

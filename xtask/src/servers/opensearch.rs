@@ -1,5 +1,5 @@
 //! An OpenSearch node from its published jars, with its security plugin, and a small launcher of our own. It has little
-//! room, users with few rights, and TLS: what is hard to make an Elasticsearch without its licensed parts do.
+//! room, users with few rights, and TLS that asks for a client's certificate, too: what is hard to make an Elasticsearch without its licensed parts do.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -108,5 +108,6 @@ pub fn start(jdk: &Jdk, scratch: &Scratch, port: u16, transport_port: u16) -> Re
 pub fn is_ready(port: u16, ca: &Path) -> bool {
     let mut curl = Command::new("curl");
     curl.args(["--silent", "--fail", "--max-time", "2", "--user", "admin:changeme", "--cacert"]).arg(ca);
+    curl.arg("--cert").arg(ca.with_file_name("client.pem")).arg("--key").arg(ca.with_file_name("client.key"));
     process::output(curl.arg(format!("https://localhost:{port}/"))).is_ok()
 }

@@ -32,7 +32,8 @@ pub fn start(scratch: &Scratch, port: u16, upstream: SocketAddr) -> Result<(Runn
     Ok((Running::start("nginx", scratch, &mut command)?, ca))
 }
 
-/// Makes an authority, a server's certificate signed by it, and a client's.
+/// Makes an authority, a server's certificate signed by it, and a client's: `client.pem` and `client.key` beside the
+/// authority's own, which is what tests know.
 pub(super) fn make_certificates(dir: &Path) -> Result<PathBuf> {
     let openssl =
         |args: &str| process::output(Command::new("openssl").current_dir(dir).args(args.split(' '))).map(drop);

@@ -206,7 +206,7 @@ impl ElasticsearchStore {
         let path = format!("{}/_refresh", self.options.dead_letter_index());
         let options = [("ignore_unavailable", "true"), ("allow_no_indices", "true")];
         let answer = self.nodes.send(Method::Post, &path, &options, &Body::None).await;
-        let answer = answer.map_err(|error| WriteError::Unavailable(error.to_string()))?;
+        let answer = answer?;
         match answer.status {
             200 | 404 => Ok(()),
             _ => Err(outcome::request_error(&answer)),
@@ -320,7 +320,7 @@ impl DeadLetters for ElasticsearchStore {
         }
         let body = Body::Lines { bytes: lines.into(), gzip: false };
         let answer = self.nodes.send(Method::Post, "_bulk", &[("filter_path", outcome::FILTER)], &body).await;
-        let answer = answer.map_err(|error| WriteError::Unavailable(error.to_string()))?;
+        let answer = answer?;
         if let Some(reason) = outcome::not_deleted(&answer)? {
             return Err(WriteError::Unavailable(reason));
         }

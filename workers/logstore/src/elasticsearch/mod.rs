@@ -15,6 +15,7 @@ mod options;
 mod outcome;
 mod page;
 mod query;
+mod retention;
 mod search;
 mod setup;
 mod template;
@@ -31,9 +32,10 @@ use crate::{
 use dialect::Dialect;
 use nodes::Nodes;
 use numbers::Numbers;
+pub use options::{Auth, Compression, ElasticsearchOptions, OptionsError};
 #[cfg(any(test, fuzzing))]
 pub(crate) use outcome::check as check_answer;
-pub use options::{Auth, Compression, ElasticsearchOptions, OptionsError};
+use retention::Retention;
 use setup::Setup;
 
 /// The store.
@@ -42,6 +44,7 @@ pub struct ElasticsearchStore {
     nodes: Nodes,
     setup: Setup,
     numbers: Numbers,
+    retention: Retention,
 }
 
 impl ElasticsearchStore {
@@ -52,7 +55,8 @@ impl ElasticsearchStore {
     pub fn new(options: ElasticsearchOptions) -> Result<Self, OptionsError> {
         let options = options::checked(options)?;
         let nodes = Nodes::new(&options)?;
-        Ok(Self { options, nodes, setup: Setup::default(), numbers: Numbers::default() })
+        let retention = Retention::new(options.retention);
+        Ok(Self { options, nodes, setup: Setup::default(), numbers: Numbers::default(), retention })
     }
 
     /// Speaks with other credentials from the next request on.
@@ -61,6 +65,28 @@ impl ElasticsearchStore {
     /// When the credentials can't be sent; the ones before stay.
     pub fn set_auth(&self, auth: &Auth) -> Result<(), OptionsError> {
         self.nodes.set_auth(auth)
+    }
+
+    /// Sees to indices and their mappings, and writes.
+    async fn write_all(&self, records: &Records) -> Result<Vec<Outcome>, WriteError> {
+        self.setup.for_logs(&self.nodes, &self.options.index, &days_of_records(records)).await?;
+        if self.setup.dialect(&self.nodes).await? == Dialect::FlatObject {
+            return self.write_each(records).await;
+        }
+        let mut absent = self.numbers.see_to(&self.nodes, &self.options.index, records).await?;
+        if absent.is_empty() {
+            return self.write_each(records).await;
+        }
+        // The first record of a day makes its index. We could make it ourselves, but that needs another privilege, and it
+        // would not heed who forbids that indices come into being.
+        let is_first: Vec<bool> =
+            records.iter().map(|record| day_of(record.timestamp).is_some_and(|day| absent.remove(&day))).collect();
+        let part = |first: bool| records.select((0..records.len()).filter(|index| is_first[*index] == first));
+        let mut firsts = self.write_each(&part(true)).await?.into_iter();
+        let others = part(false);
+        self.numbers.see_to(&self.nodes, &self.options.index, &others).await?;
+        let mut others = self.write_each(&others).await?.into_iter();
+        Ok(is_first.into_iter().filter_map(|first| if first { firsts.next() } else { others.next() }).collect())
     }
 
     /// Writes records whose index and mapping are as they should be.
@@ -108,7 +134,7 @@ impl ElasticsearchStore {
     async fn send_lines(&self, lines: Vec<u8>, count: usize) -> Result<Vec<Outcome>, WriteError> {
         let body = bulk::body(lines, self.options.compression).await;
         let answer = self.nodes.send(Method::Post, "_bulk", &[("filter_path", outcome::FILTER)], &body).await;
-        outcome::outcomes(&answer.map_err(|error| WriteError::Unavailable(error.to_string()))?, count)
+        outcome::outcomes(&answer?, count)
     }
 }
 
@@ -118,24 +144,11 @@ impl LogStore for ElasticsearchStore {
         if records.is_empty() {
             return Ok(Vec::new());
         }
-        self.setup.for_logs(&self.nodes, &self.options.index, &days_of_records(records)).await?;
-        if self.setup.dialect(&self.nodes).await? == Dialect::FlatObject {
-            return self.write_each(records).await;
-        }
-        let mut absent = self.numbers.see_to(&self.nodes, &self.options.index, records).await?;
-        if absent.is_empty() {
-            return self.write_each(records).await;
-        }
-        // The first record of a day makes its index. We could make it ourselves, but that needs another privilege, and it
-        // would not heed who forbids that indices come into being.
-        let is_first: Vec<bool> =
-            records.iter().map(|record| day_of(record.timestamp).is_some_and(|day| absent.remove(&day))).collect();
-        let part = |first: bool| records.select((0..records.len()).filter(|index| is_first[*index] == first));
-        let mut firsts = self.write_each(&part(true)).await?.into_iter();
-        let others = part(false);
-        self.numbers.see_to(&self.nodes, &self.options.index, &others).await?;
-        let mut others = self.write_each(&others).await?.into_iter();
-        Ok(is_first.into_iter().filter_map(|first| if first { firsts.next() } else { others.next() }).collect())
+        let outcomes = self.write_all(records).await?;
+        let now = jiff::Timestamp::now().as_millisecond();
+        let gone = self.retention.see_to(&self.nodes, &self.options.index, now).await;
+        self.numbers.forget(&gone);
+        Ok(outcomes)
     }
 
     async fn search(&self, request: &SearchRequest) -> Result<SearchPage, SearchError> {

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use elasticsearch::auth::{ClientCertificate, Credentials};
 use elasticsearch::cert::{Certificate, CertificateValidation};
 use elasticsearch::http::headers::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use elasticsearch::http::transport::{BuildError, SingleNodeConnectionPool, Transport, TransportBuilder};
@@ -11,6 +12,7 @@ use elasticsearch::http::{Method, StatusCode};
 use parking_lot::{Mutex, RwLock};
 
 use super::options::{Auth, ElasticsearchOptions, OptionsError};
+use crate::WriteError;
 
 /// How long a node is left out after its first failure. Every further failure doubles it.
 const FIRST_REST: Duration = Duration::from_secs(1);
@@ -40,9 +42,19 @@ pub(super) struct Answer {
 }
 
 /// Why there is no answer.
-#[derive(Debug, Clone, thiserror::Error)]
-#[error("{0}")]
-pub(super) struct NoAnswer(pub String);
+#[derive(Debug, Clone, Default, thiserror::Error)]
+#[error("{reason}")]
+pub(super) struct NoAnswer {
+    reason: String,
+    /// Whether the node wants to see a certificate, or another one.
+    wants_certificate: bool,
+}
+
+impl From<NoAnswer> for WriteError {
+    fn from(NoAnswer { reason, wants_certificate }: NoAnswer) -> Self {
+        if wants_certificate { Self::Unauthorized(reason) } else { Self::Unavailable(reason) }
+    }
+}
 
 /// The nodes of one cluster.
 pub(super) struct Nodes {
@@ -91,13 +103,14 @@ impl Nodes {
         query: &[(&str, &str)],
         body: &Body,
     ) -> Result<Answer, NoAnswer> {
-        let mut last = NoAnswer(String::new());
+        let mut last = NoAnswer::default();
         let turn = self.next.fetch_add(1, Ordering::Relaxed);
         for node in self.in_turn(turn, Instant::now()) {
             match node.send(method, path, query, body, self.headers(body), self.timeout).await {
                 Ok(answer) if matches!(answer.status, 502..=504) && self.nodes.len() > 1 => {
                     node.failed(Instant::now());
-                    last = NoAnswer(format!("{}: status {}: {}", node.url, answer.status, excerpt(&answer.body)));
+                    let reason = format!("{}: status {}: {}", node.url, answer.status, excerpt(&answer.body));
+                    last = NoAnswer { reason, wants_certificate: false };
                 }
                 Ok(answer) => {
                     node.succeeded();
@@ -144,6 +157,13 @@ impl Node {
         // Built here and not from `options.auth`: the crate panics on credentials that can't be sent, and it would
         // hold them for good.
         let mut builder = TransportBuilder::new(SingleNodeConnectionPool::new(url)).enable_meta_header(false);
+        if let Some(pem) = &options.certificate {
+            // Looked at beforehand: later nobody could tell which part of the client is wrong.
+            let identity = reqwest::Identity::from_pem(pem);
+            let client = identity.and_then(|identity| reqwest::Client::builder().identity(identity).build());
+            client.map_err(|error| OptionsError::Certificate(explain(&error)))?;
+            builder = builder.auth(Credentials::Certificate(ClientCertificate::Pem(pem.clone())));
+        }
         if options.insecure_skip_verify {
             builder = builder.cert_validation(CertificateValidation::None);
         } else if let Some(pem) = &options.ca {
@@ -176,7 +196,7 @@ impl Node {
                 true => format!("{} did not answer within {timeout:?}", self.url),
                 false => format!("{}: {}", self.url, explain(&error)),
             };
-            (NoAnswer(reason), error.is_timeout())
+            (NoAnswer { reason, wants_certificate: wants_certificate(&innermost(&error)) }, error.is_timeout())
         };
         let response =
             self.transport.send(method, path, headers, Some(query), bytes, Some(timeout)).await.map_err(fault)?;
@@ -204,13 +224,42 @@ pub(super) fn excerpt(body: &[u8]) -> String {
     text.trim().chars().take(LONGEST).collect()
 }
 
-/// The innermost cause, which says what happened, with a hint where people have got stuck.
-fn explain(error: &dyn std::error::Error) -> String {
+/// How TLS says that the certificate of the client is missing, or not one that the server takes. The last is what
+/// TLS 1.2 says for want of one.
+const ALERTS: [&str; 8] = [
+    "CertificateRequired",
+    "BadCertificate",
+    "UnsupportedCertificate",
+    "CertificateRevoked",
+    "CertificateExpired",
+    "CertificateUnknown",
+    "UnknownCA",
+    "HandshakeFailure",
+];
+
+fn wants_certificate(cause: &str) -> bool {
+    cause.strip_prefix("received fatal alert: ").is_some_and(|alert| ALERTS.contains(&alert))
+}
+
+/// What to do about it.
+pub(super) const WANTS_CERTIFICATE: &str =
+    "it asks for a client's certificate that it trusts; give one, with its key, that its authority has signed";
+
+/// The innermost cause, which says what happened.
+fn innermost(error: &dyn std::error::Error) -> String {
     let mut cause = error;
     while let Some(inner) = cause.source() {
         cause = inner;
     }
-    let text = cause.to_string();
+    cause.to_string()
+}
+
+/// The innermost cause, with a hint where people have got stuck.
+fn explain(error: &dyn std::error::Error) -> String {
+    let text = innermost(error);
+    if wants_certificate(&text) {
+        return format!("{WANTS_CERTIFICATE} ({text})");
+    }
     if text.contains("UnknownIssuer") || text.contains("SelfSigned") {
         return format!(
             "its certificate is signed by an authority that is not trusted ({text}); give that authority's certificate as the CA"

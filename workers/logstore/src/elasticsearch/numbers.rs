@@ -53,6 +53,14 @@ impl Numbers {
         Ok(absent)
     }
 
+    /// Forgets days whose indices are gone.
+    pub(super) fn forget(&self, days: &[i64]) {
+        let mut seen = self.seen.lock();
+        for day in days {
+            seen.remove(day);
+        }
+    }
+
     /// The fields with numbers that have not been seen to, by day. Days of one write are not told apart: it has one day,
     /// or few.
     fn unseen(&self, records: &Records) -> BTreeMap<i64, HashSet<String>> {
@@ -82,7 +90,7 @@ fn is_mappable(path: &str) -> bool {
 /// found as the order of the logs has it, which is no reason to keep them waiting.
 async fn put(nodes: &Nodes, path: &str, body: &Value) -> Result<Answer, WriteError> {
     let answer = nodes.send(Method::Put, path, &[], &Body::Json(body.to_string().into())).await;
-    let answer = answer.map_err(|error| WriteError::Unavailable(error.to_string()))?;
+    let answer = answer?;
     match answer.status {
         401 | 408 | 429 | 500.. => Err(outcome::request_error(&answer)),
         _ => Ok(answer),

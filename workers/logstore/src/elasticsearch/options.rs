@@ -27,8 +27,12 @@ pub struct ElasticsearchOptions {
     pub auth: Auth,
     /// Certificates (PEM, one or more) of authorities that sign the nodes' certificates, trusted beside the public ones.
     pub ca: Option<Vec<u8>>,
+    /// A certificate with those between it and its authority, and its key (all PEM), to show to nodes that ask for one.
+    pub certificate: Option<Vec<u8>>,
     /// Whether to take any certificate. Whoever sits in between can then read and change everything.
     pub insecure_skip_verify: bool,
+    /// How long a day's index is kept after its day, and after it was made; none means that it is not for us to delete it.
+    pub retention: Option<Duration>,
     /// Whether what is written is compressed on its way.
     pub compression: Compression,
     /// How long one request may take, from connecting to the last byte of the answer.
@@ -48,7 +52,9 @@ impl ElasticsearchOptions {
             dead_letter_index: None,
             auth: Auth::None,
             ca: None,
+            certificate: None,
             insecure_skip_verify: false,
+            retention: None,
             compression: Compression::None,
             request_timeout: Self::DEFAULT_REQUEST_TIMEOUT,
         }
@@ -69,7 +75,9 @@ impl fmt::Debug for ElasticsearchOptions {
             .field("dead_letter_index", &self.dead_letter_index())
             .field("auth", &self.auth)
             .field("ca", &self.ca.is_some())
+            .field("certificate", &self.certificate.is_some())
             .field("insecure_skip_verify", &self.insecure_skip_verify)
+            .field("retention", &self.retention)
             .field("compression", &self.compression)
             .field("request_timeout", &self.request_timeout)
             .finish()
@@ -156,6 +164,11 @@ pub enum OptionsError {
     /// The authority's certificate can't be read.
     #[error("the CA certificate for Elasticsearch can't be read: {0}; give PEM, -----BEGIN CERTIFICATE----- and so on")]
     Ca(String),
+    /// Our own certificate, or its key, can't be used.
+    #[error(
+        "the client's certificate for Elasticsearch can't be used: {0}; give PEM, the certificate under tls.crt and the key that belongs to it under tls.key"
+    )]
+    Certificate(String),
     /// The HTTP client can't be made.
     #[error("the HTTP client for Elasticsearch can't be made: {0}")]
     Client(String),

@@ -24,7 +24,7 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 
-use super::nodes::{Answer, excerpt};
+use super::nodes::{Answer, WANTS_CERTIFICATE, excerpt};
 use crate::{Obstacle, Outcome, WriteError};
 
 /// The parts of a bulk answer that we read; the server leaves out the rest.
@@ -205,6 +205,10 @@ pub(super) fn request_error(answer: &Answer) -> WriteError {
     let Some(fault) = serde_json::from_slice::<FaultAnswer<'_>>(&answer.body).ok().map(|fault| fault.error) else {
         return match answer.status {
             401 | 403 => WriteError::Unauthorized(format!("status {}: {}", answer.status, excerpt(&answer.body))),
+            // What nginx says to who shows no certificate, or another one.
+            400 if memchr::memmem::find(&answer.body, b"SSL certificate").is_some() => {
+                WriteError::Unauthorized(format!("{WANTS_CERTIFICATE}: {}", excerpt(&answer.body)))
+            }
             413 => WriteError::TooLarge(format!("status 413: {}", excerpt(&answer.body))),
             408 | 429 | 500.. => {
                 WriteError::Unavailable(format!("status {}: {}", answer.status, excerpt(&answer.body)))

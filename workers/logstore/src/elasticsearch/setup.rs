@@ -57,7 +57,7 @@ impl Setup {
     pub(super) async fn dialect(&self, nodes: &Nodes) -> Result<Dialect, WriteError> {
         let ask = || async {
             let answer = nodes.send(Method::Get, "", &[], &Body::None).await;
-            let answer = answer.map_err(|error| WriteError::Unavailable(error.to_string()))?;
+            let answer = answer?;
             Dialect::of(&answer).ok_or_else(|| no_refusal(&answer))
         };
         self.dialect.get_or_try_init(ask).await.copied()
@@ -143,5 +143,5 @@ fn without_permission(name: &str, answer: &Answer, checked: &mut Checked) -> Res
 
 async fn send(nodes: &Nodes, method: Method, path: &str, body: Body) -> Result<Answer, WriteError> {
     let answer = nodes.send(method, path, &[], &body).await;
-    answer.map_err(|error| WriteError::Unavailable(error.to_string()))
+    answer.map_err(WriteError::from)
 }

@@ -1,5 +1,7 @@
 //! Who we are, and whom we trust.
 
+use std::path::Path;
+
 use reqwest::Url;
 use serde_json::json;
 use taffrail_logstore::elasticsearch::{Auth, ElasticsearchOptions, ElasticsearchStore, OptionsError};
@@ -68,6 +70,28 @@ fn a_broken_authority_is_refused_at_once() {
             ElasticsearchOptions { ca: Some(pem.into()), ..ElasticsearchOptions::new(vec![url.clone()], "x") };
         let error = ElasticsearchStore::new(options).err().unwrap();
         assert!(matches!(error, OptionsError::Ca(_)), "{pem:?}: {error}");
+    }
+}
+
+/// What the authority of the proxy has made for a client.
+fn made_for_a_client(name: &str) -> Vec<u8> {
+    std::fs::read(Path::new(&variable("TAFFRAIL_TEST_ELASTICSEARCH_CA")).with_file_name(name)).unwrap()
+}
+
+#[tokio::test]
+async fn a_certificate_says_who_one_is() {
+    let scratch = Scratch::new("certificate");
+    let certificate = [made_for_a_client("client.pem"), made_for_a_client("client.key")].concat();
+    let options = secured(&scratch, Auth::None);
+    let store =
+        ElasticsearchStore::new(ElasticsearchOptions { certificate: Some(certificate), ..options.clone() }).unwrap();
+    assert_eq!(store.write(&[plain("a", NOON)].into()).await.unwrap(), [Outcome::Indexed]);
+    // The first is one with the key of another.
+    let other = [made_for_a_client("server.pem"), made_for_a_client("client.key")].concat();
+    for unusable in [other, made_for_a_client("client.pem"), made_for_a_client("client.key"), b"rubbish".to_vec()] {
+        let error = ElasticsearchStore::new(ElasticsearchOptions { certificate: Some(unusable), ..options.clone() });
+        let error = error.err().unwrap();
+        assert!(matches!(error, OptionsError::Certificate(_)), "{error}");
     }
 }
 

@@ -1,9 +1,10 @@
 //! What real servers say when they take nothing, and what that means for records: an Elasticsearch and an OpenSearch are
-//! made to answer so. What changes a whole server is not for other tests to see: so these have a program of their own,
-//! and run one by one.
+//! made to answer so. And what a retention deletes on both. What changes a whole server is not for other tests to see: so
+//! these have a program of their own, and run one by one.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod opensearch;
+mod retention;
 mod server;
 
 use rstest::rstest;

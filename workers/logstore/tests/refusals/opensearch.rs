@@ -1,5 +1,7 @@
 //! What an OpenSearch with its security plugin, and little room, says.
 
+use std::process::Command;
+
 use serde_json::json;
 use taffrail_logstore::elasticsearch::{ElasticsearchOptions, ElasticsearchStore};
 use taffrail_logstore::{LogStore, Obstacle, Outcome, WriteError};
@@ -16,6 +18,31 @@ async fn credentials_are_refused_as_such() {
     assert!(matches!(error, WriteError::Unauthorized(_)), "{error}");
     store.set_auth(&basic("admin", "changeme")).unwrap();
     assert_eq!(store.write(&[plain("a", NOON)].into()).await.unwrap(), [Outcome::Indexed]);
+}
+
+/// It asks for a certificate as soon as a connection is made, which TLS 1.3 tells when that seems to be open already.
+#[tokio::test]
+async fn who_shows_no_certificate_is_refused_as_such() {
+    let server = Server::new(Kind::OpenSearch, "certificate").await;
+    for certificate in [None, Some(stranger())] {
+        let store = ElasticsearchStore::new(ElasticsearchOptions { certificate, ..server.options() }).unwrap();
+        let error = store.write(&[plain("a", NOON)].into()).await.unwrap_err();
+        let is_told = matches!(&error, WriteError::Unauthorized(text) if text.contains("client's certificate"));
+        assert!(is_told, "{error}");
+    }
+    assert_eq!(server.store().write(&[plain("a", NOON)].into()).await.unwrap(), [Outcome::Indexed]);
+}
+
+/// A certificate, and its key, that nobody but itself has signed.
+fn stranger() -> Vec<u8> {
+    let folder = tempfile::tempdir().unwrap();
+    let arguments = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=stranger \
+                     -keyout key.pem -out certificate.pem";
+    let mut openssl = Command::new("openssl");
+    let output = openssl.current_dir(&folder).args(arguments.split_whitespace()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let read = |name: &str| std::fs::read(folder.path().join(name)).unwrap();
+    [read("certificate.pem"), read("key.pem")].concat()
 }
 
 /// `writer` may write one day's indices, and look at no template.

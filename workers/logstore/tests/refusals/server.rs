@@ -1,11 +1,12 @@
 //! The two servers, one test at a time.
 
+use std::path::Path;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use reqwest::{Certificate, Client, Url};
+use reqwest::{Certificate, Client, Identity, Url};
 use serde_json::{Value, json};
 use taffrail_logstore::Record;
 use taffrail_logstore::elasticsearch::{Auth, ElasticsearchOptions, ElasticsearchStore};
@@ -50,6 +51,7 @@ impl Server {
         let mut client = Client::builder();
         if kind == Kind::OpenSearch {
             client = client.add_root_certificate(Certificate::from_pem(&ca()).unwrap());
+            client = client.identity(Identity::from_pem(&client_certificate()).unwrap());
         }
         Self { kind, index, client: client.build().unwrap(), _alone: alone }
     }
@@ -67,7 +69,12 @@ impl Server {
         let options = ElasticsearchOptions::new(vec![self.url()], &self.index);
         match self.kind {
             Kind::Elasticsearch => options,
-            Kind::OpenSearch => ElasticsearchOptions { auth: basic("admin", "changeme"), ca: Some(ca()), ..options },
+            Kind::OpenSearch => ElasticsearchOptions {
+                auth: basic("admin", "changeme"),
+                ca: Some(ca()),
+                certificate: Some(client_certificate()),
+                ..options
+            },
         }
     }
 
@@ -104,6 +111,12 @@ impl Server {
 /// The certificate of the authority that signs OpenSearch's.
 fn ca() -> Vec<u8> {
     std::fs::read(variable("TAFFRAIL_TEST_OPENSEARCH_CA")).unwrap()
+}
+
+/// A certificate that OpenSearch takes from its clients, and its key.
+fn client_certificate() -> Vec<u8> {
+    let beside = |name: &str| Path::new(&variable("TAFFRAIL_TEST_OPENSEARCH_CA")).with_file_name(name);
+    ["client.pem", "client.key"].iter().flat_map(|name| std::fs::read(beside(name)).unwrap()).collect()
 }
 
 /// A log at a time.
