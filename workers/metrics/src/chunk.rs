@@ -153,6 +153,10 @@ impl Encoder {
         if count == 0 {
             return Ok(Self::default());
         }
+        if count == u16::MAX {
+            // There must be room for another one.
+            return Err(Malformed);
+        }
         let bytes = reader.bytes()?.to_vec();
         let bits = BitWriter::resume(bytes, reader.u8()?).ok_or(Malformed)?;
         let (first, time, delta) = (reader.i64()?, reader.i64()?, reader.i64()?);

@@ -119,7 +119,7 @@ impl Series {
         }
         if time >= self.open.last() && self.sealed.last().is_none_or(|chunk| time >= chunk.last()) {
             self.open.append(time, value);
-            if self.open.count() == CHUNK_SAMPLES {
+            if self.open.count() >= CHUNK_SAMPLES {
                 self.sealed.extend(self.open.seal());
             }
             return;
