@@ -22,11 +22,12 @@ pub struct Row {
 }
 
 impl Row {
-    /// The middle one of all runs.
+    /// The middle one of all runs, or what is between the two in the middle.
     pub fn median(&self, figure: impl Fn(&Measured) -> f64) -> f64 {
         let mut figures: Vec<f64> = self.runs.iter().map(figure).collect();
         figures.sort_by(f64::total_cmp);
-        figures.get(figures.len() / 2).copied().unwrap_or(f64::NAN)
+        let middle = |index: usize| figures.get(index).copied().unwrap_or(f64::NAN);
+        f64::midpoint(middle(figures.len().saturating_sub(1) / 2), middle(figures.len() / 2))
     }
 }
 
