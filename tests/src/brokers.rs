@@ -155,6 +155,11 @@ impl Brokers {
         fs::read_to_string(self.path(node, "log")).unwrap_or_default()
     }
 
+    /// Leaves their files when this goes, for whoever looks into a failure.
+    pub fn keep_files(&mut self) {
+        self.folder.disable_cleanup(true);
+    }
+
     /// The addresses of a listener.
     #[must_use]
     pub fn addresses(&self, listener: &str) -> Vec<String> {

@@ -69,6 +69,14 @@ impl Node {
         self.folder.join("output.log")
     }
 
+    /// How often it has logged some words.
+    ///
+    /// # Errors
+    /// When there is no log.
+    pub fn said(&self, words: &str) -> Result<usize> {
+        Ok(fs::read_to_string(self.log_file())?.matches(words).count())
+    }
+
     /// Whether it answers.
     ///
     /// # Errors

@@ -106,6 +106,7 @@ pub(super) fn begin(
             stage.node.launch(OVERLOADED)?;
         }
         (Fault::FullDisk, _) => stage.disk.fill()?,
+        (Fault::NoSpace, _) => stage.disk.fill_up()?,
         (Fault::KillGate, _) => stage.gate.kill()?,
         (Fault::ChangePassword, _) => {
             stage.password = format!("password-{}", random.below(1_000_000));
@@ -174,7 +175,7 @@ impl Active {
                 stage.node.kill()?;
                 stage.node.launch("")
             }
-            Fault::FullDisk => stage.disk.empty(),
+            Fault::FullDisk | Fault::NoSpace => stage.disk.empty(),
             Fault::KillGate => stage.gate.launch(),
             Fault::ChangePassword => write_secret(folder, "sink", &Gate::credentials(&stage.password)).map(drop),
             Fault::SlowPath => {
@@ -207,19 +208,20 @@ impl Active {
                 Ok(tokio::task::block_in_place(|| addresses.iter().all(all)))
             }
             Fault::KillSink | Fault::OverloadedSink => stage.node.is_up().await,
-            Fault::FullDisk => {
-                // The node may be away.
-                let blocked = blocked_indices().await;
-                Ok(blocked.is_ok_and(|count| count == 0))
+            Fault::FullDisk | Fault::NoSpace => {
+                // As its operator must: a shard that has failed often enough is left alone.
+                let healthy = revive().await.unwrap_or(false);
+                Ok(healthy && blocked_indices().await.is_ok_and(|count| count == 0))
             }
             _ => Ok(true),
         }
     }
 
     /// What is to be seen of the harm just before it is undone; for the timeline.
-    pub(super) async fn effect(&self) -> String {
+    pub(super) async fn effect(&self, stage: &Stage) -> String {
         let effect = match self.fault {
             Fault::FullDisk => blocked_indices().await.map(|count| format!("{count} indices are read-only")),
+            Fault::NoSpace => stage.node.said("No space left on device").map(|count| format!("told {count} times")),
             Fault::OverloadedSink => refused_writes().await,
             _ => return String::new(),
         };
@@ -238,6 +240,18 @@ async fn blocked_indices() -> Result<usize> {
     let (status, answer) = elasticsearch::request(Method::GET, path, &Value::Null).await?;
     anyhow::ensure!(status == 200, "Elasticsearch answered {status}");
     Ok(answer.as_object().map_or(0, serde_json::Map::len))
+}
+
+/// Primary shards that are not there.
+async fn failed_shards() -> Result<u64> {
+    let (_, answer) = elasticsearch::request(Method::GET, "_cluster/health", &Value::Null).await?;
+    answer["unassigned_primary_shards"].as_u64().with_context(|| format!("no number in {answer}"))
+}
+
+/// Has Elasticsearch try again to open shards that have failed; is true when all are there.
+async fn revive() -> Result<bool> {
+    elasticsearch::request(Method::POST, "_cluster/reroute?retry_failed=true", &Value::Null).await?;
+    Ok(failed_shards().await? == 0)
 }
 
 /// How many requests and parts of requests Elasticsearch has refused since its start.

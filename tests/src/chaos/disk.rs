@@ -1,6 +1,7 @@
 //! A small disk that can be filled. It is a file system of its own in a mount namespace of the test's own.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -55,6 +56,19 @@ impl Disk {
         let status = Command::new("fallocate").args(["-l", &bytes.to_string()]).arg(self.filling()).status()?;
         ensure!(status.success(), "could not fill the disk");
         Ok(())
+    }
+
+    /// Fills it to the last page, whatever others write meanwhile.
+    pub(super) fn fill_up(&self) -> Result<()> {
+        self.fill()?;
+        let mut filling = File::options().append(true).open(self.filling())?;
+        loop {
+            match filling.write(&[0; 4096]) {
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::StorageFull => return Ok(()),
+                Err(error) => return Err(error).context("could not fill the disk"),
+            }
+        }
     }
 
     pub(super) fn empty(&self) -> Result<()> {

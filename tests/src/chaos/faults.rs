@@ -50,6 +50,8 @@ pub(super) enum Fault {
     OverloadedSink,
     /// The disk is full, so that indices become read-only.
     FullDisk,
+    /// Not a byte is left on the disk, so that shards fail.
+    NoSpace,
     KillGate,
     /// The password changes, and the Secret later.
     ChangePassword,
@@ -60,7 +62,7 @@ pub(super) enum Fault {
 }
 
 impl Fault {
-    pub(super) const ALL: [Self; 22] = [
+    pub(super) const ALL: [Self; 23] = [
         Self::KillWorker,
         Self::ReplaceWorker,
         Self::ExtraWorker,
@@ -78,6 +80,7 @@ impl Fault {
         Self::KillSink,
         Self::OverloadedSink,
         Self::FullDisk,
+        Self::NoSpace,
         Self::KillGate,
         Self::ChangePassword,
         Self::SlowPath,
@@ -87,7 +90,10 @@ impl Fault {
 
     /// Whether there is time for it within a minute.
     pub(super) const fn is_short(self) -> bool {
-        !matches!(self, Self::OverloadedSink | Self::KillAllBrokers | Self::StopBroker | Self::CutWorkerFromAll)
+        !matches!(
+            self,
+            Self::OverloadedSink | Self::NoSpace | Self::KillAllBrokers | Self::StopBroker | Self::CutWorkerFromAll
+        )
     }
 
     pub(super) const fn victim(self) -> Victim {
@@ -100,7 +106,7 @@ impl Fault {
             | Self::LossyWorker
             | Self::NarrowWorker => Victim::Network,
             Self::KillBroker | Self::StopBroker | Self::PauseBroker | Self::KillAllBrokers => Victim::Broker,
-            Self::KillSink | Self::OverloadedSink | Self::FullDisk => Victim::Sink,
+            Self::KillSink | Self::OverloadedSink | Self::FullDisk | Self::NoSpace => Victim::Sink,
             Self::KillGate | Self::ChangePassword => Victim::Gate,
             Self::SlowPath | Self::CutPath => Victim::Path,
             Self::KillMetrics => Victim::Metrics,
@@ -116,7 +122,7 @@ impl Fault {
             // From when it is up.
             Self::OverloadedSink => (8_000, 16_000),
             // Elasticsearch looks every ten seconds.
-            Self::FullDisk => (12_000, 18_000),
+            Self::FullDisk | Self::NoSpace => (12_000, 18_000),
             Self::CutWorkerFromAll | Self::CutWorkerFromBrokers => (3_000, 20_000),
             _ => (3_000, 12_000),
         }

@@ -62,20 +62,28 @@ pub struct Plan {
     pub rate: u64,
 }
 
-/// Runs this program anew in a network, mounts and processes of its own, with Elasticsearch at an address there.
+/// Runs this program anew in a network, mounts and processes of its own, with Elasticsearch at an address there. All files
+/// are in one folder, which stays when something is wrong.
 ///
 /// # Errors
 /// When that can't be.
 pub fn enter(arguments: &[String]) -> Result<ExitStatus> {
     let program = std::env::current_exe().context("no path of this program")?;
+    let folder = tempfile::Builder::new().prefix("taffrail-chaos-").tempdir()?;
     let mut command = Command::new("setpriv");
     command
         .args(["--pdeathsig", "KILL", "--", "unshare", "--net", "--mount", "--pid", "--fork", "--kill-child"])
         .args(["--propagation", "private", "--mount-proc", "--"])
         .arg(program)
         .args(arguments)
+        .env("TMPDIR", folder.path())
         .env("TAFFRAIL_TEST_ELASTICSEARCH", format!("http://127.0.0.1:{}", stage::SINK_PORT));
-    command.status().context("could not make namespaces by `setpriv` and `unshare`, which are in util-linux")
+    let outcome = command.status();
+    let status = outcome.context("could not make namespaces by `setpriv` and `unshare`, which are in util-linux")?;
+    if !status.success() {
+        eprintln!("the files of all processes are in {}", folder.keep().display());
+    }
+    Ok(status)
 }
 
 /// What has happened.
@@ -99,15 +107,13 @@ impl Timeline {
 /// Does what the plan says, in the namespaces of [`enter`].
 ///
 /// # Errors
-/// With what is not as it must be; the files of all processes then stay.
+/// With what is not as it must be.
 pub async fn run(plan: Plan) -> Result<()> {
     let timeline = Timeline(Instant::now());
     eprintln!("seed {}", plan.seed);
-    let folder = tempfile::Builder::new().prefix("taffrail-chaos-").tempdir()?;
-    let outcome = go(plan, folder.path(), &timeline).await;
-    if let Err(error) = &outcome {
-        timeline.say(&format!("FAILED: {error:#}"));
-        eprintln!("seed {}; the files of all processes are in {}", plan.seed, folder.keep().display());
+    let outcome = go(plan, &std::env::temp_dir(), &timeline).await;
+    if outcome.is_err() {
+        timeline.say(&format!("seed {} FAILED", plan.seed));
     }
     outcome
 }
@@ -139,6 +145,7 @@ async fn go(plan: Plan, folder: &Path, timeline: &Timeline) -> Result<()> {
     let outcome = outcome.await;
     if outcome.is_err() {
         eprint!("{}", stage.last_words());
+        stage.brokers.keep_files();
     }
     let expected = outcome?;
     producing.end()?;
@@ -187,7 +194,7 @@ async fn round(
         while place < active.len() {
             let fault = &mut active[place];
             if fault.is_due() {
-                let effect = fault.effect().await;
+                let effect = fault.effect(stage).await;
                 timeline.say(&format!("- {:?}{}{effect}", fault.fault, fault.target.text()));
             }
             if fault.is_over(stage, folder).await? {
