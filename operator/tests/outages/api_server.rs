@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::processes::{alone, kill};
 use crate::replicas::{PIPELINE, Replicas, answers, identities};
-use crate::support::Scratch;
+use crate::support::{Scratch, until};
 
 #[tokio::test]
 async fn a_killed_api_server_costs_nothing_but_the_time_it_is_away() {
@@ -31,12 +31,14 @@ async fn a_killed_api_server_costs_nothing_but_the_time_it_is_away() {
         scratch.wait_for_condition("LogPipeline", &name, "Ready", "False RollingOut").await;
         replicas.come_to_rest(&scratch).await;
     }
+    // Three of `logs`, and one of each new one. Another controller makes them, in its own time.
+    let pods = "1".repeat(6);
+    until("all pods are there", || async { identities(&scratch).await["pods of ingestion"].len() >= pods.len() }).await;
     // Nothing was made anew, and nothing twice.
     let mut after = identities(&scratch).await;
     after.retain(|name, _| !name.contains("new-"));
     let mut expected = before.clone();
-    // Three of `logs`, and one of each new one.
-    expected.insert("pods of ingestion".to_owned(), "1".repeat(6));
+    expected.insert("pods of ingestion".to_owned(), pods);
     assert_eq!(after, expected);
     replicas.stop().await;
 }
