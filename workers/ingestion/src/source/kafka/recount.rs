@@ -73,6 +73,8 @@ impl Recounter {
         while let Some(Some(lane)) = runtime.block_on(stopping.run_until_cancelled(self.recount.behind.recv())) {
             while self.is_wanted(&lane) {
                 let Err(error) = self.catch_up(&lane) else { continue };
+                // It may have been handed back, and what is below is not counted.
+                lane.counting.fall_behind();
                 let (topic, partition) = (&lane.book.topic, lane.book.partition);
                 let message = format!("partition {partition} of the topic `{topic}` can't be read again: {error}");
                 self.health.fail(Part::Recount, METRICS_BEHIND, message);
@@ -99,30 +101,29 @@ impl Recounter {
         let Some(counted) = self.during(counter.ask(lane)) else { return Ok(()) };
         lane.counting.learn(counted);
         let (from, seen) = lane.counting.span();
+        let mut reading = Reading { at: from, filling: Filling::default(), until: None };
         if from >= seen {
-            lane.counting.hand_back();
-            counter.reopen(lane);
-            return Ok(());
+            // There is nothing to read, unless the stream went on in this moment.
+            reading.until = Some(lane.counting.hand_back());
+            if reading.is_done() {
+                counter.reopen(lane);
+                return Ok(());
+            }
         }
         let (topic, partition) = (&lane.book.topic, lane.book.partition);
         tracing::info!(topic, partition, from, to = seen, "reading records again, to derive metrics from them");
         let message = "derived metrics have fallen behind the logs; records are read again until they are counted";
         self.health.fail(Part::Recount, METRICS_BEHIND, message.to_owned());
         let consumer = self.connect(lane, from)?;
-        let mut reading = Reading { at: from, filling: Filling::default(), until: None };
         while !self.stopping.is_cancelled() && !lane.is_closed() {
             let is_over = reading.poll(&consumer, lane)?;
             self.count(lane, &mut reading, is_over);
-            match reading.until {
-                Some(until) if reading.at >= until => {
-                    counter.reopen(lane);
-                    return Ok(());
-                }
-                Some(_) => {}
-                None if is_over || lane.counting.span().1 - reading.at < NEAR => {
-                    reading.until = Some(lane.counting.hand_back());
-                }
-                None => {}
+            if reading.is_done() {
+                counter.reopen(lane);
+                return Ok(());
+            }
+            if reading.until.is_none() && (is_over || lane.counting.span().1 - reading.at < NEAR) {
+                reading.until = Some(lane.counting.hand_back());
             }
         }
         Ok(())
@@ -180,6 +181,11 @@ struct Reading {
 }
 
 impl Reading {
+    /// Whether everything is counted up to where the stream goes on.
+    fn is_done(&self) -> bool {
+        self.until.is_some_and(|until| self.at >= until)
+    }
+
     /// Reads what there is, up to a limit. Gives whether that is all before the end.
     fn poll(&mut self, consumer: &BaseConsumer<Context>, lane: &Arc<Lane>) -> Result<bool, RecountError> {
         let mut timeout = POLL;
