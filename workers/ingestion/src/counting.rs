@@ -71,11 +71,13 @@ impl Counting {
     /// knows yet.
     pub(crate) fn admit(&self, next: i64) -> Option<i64> {
         let mut state = self.state.lock();
-        match state.by {
+        let from = match state.by {
             By::Unknown => return None,
-            By::Stream(_) | By::Recount => state.seen = state.seen.max(next),
-        }
-        Some(if let By::Stream(from) = state.by { from } else { i64::MAX })
+            By::Stream(from) => from,
+            By::Recount => i64::MAX,
+        };
+        state.seen = state.seen.max(next);
+        Some(from)
     }
 
     /// Learns up to where the metrics store has counted. Gives whether the lane is behind.

@@ -204,9 +204,7 @@ impl Metric {
         self.known.insert(self.key.as_slice().into(), place);
         place
     }
-}
 
-impl Metric {
     /// The label with the most values is at fault.
     fn why_it_overflows(&self, all: &[Series]) -> String {
         let own = || all.iter().filter(|series| series.metric == self.name).map(|series| &series.labels);

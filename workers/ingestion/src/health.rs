@@ -173,12 +173,18 @@ impl Health {
     /// What does not keep the pipeline from its work, but is not as it should be.
     pub(crate) fn warning(&self) -> Option<Problem> {
         let refused = self.decisions.lock().warning.clone();
-        refused.or_else(|| self.problems.lock().iter().find(|(part, _)| !self.stalls(**part)).map(|it| it.1.clone()))
+        refused.or_else(|| self.first(false))
     }
 
     /// Whether something is wrong with a part.
     pub(crate) fn is_failing(&self, part: Part) -> bool {
         self.problems.lock().contains_key(&part)
+    }
+
+    /// The most telling problem of those that stall, or of those that do not.
+    fn first(&self, stalls: bool) -> Option<Problem> {
+        let problems = self.problems.lock();
+        problems.iter().find(|(part, _)| self.stalls(**part) == stalls).map(|(_, problem)| problem.clone())
     }
 
     /// Whether logs wait while something is wrong with a part.
@@ -197,6 +203,6 @@ impl Health {
 
     /// The problem to show.
     pub(crate) fn problem(&self) -> Option<Problem> {
-        self.problems.lock().iter().find(|(part, _)| self.stalls(**part)).map(|(_, problem)| problem.clone())
+        self.first(true)
     }
 }

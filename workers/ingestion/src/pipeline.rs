@@ -52,12 +52,14 @@ impl Pipeline {
         let hurry = Arc::new(Hurry::default());
         let (records, queue) = mpsc::channel(CHUNKS);
         let counting = (!object.spec.metrics.is_empty()).then(|| Counter::new(config.metrics.clone(), health.clone()));
-        let (counter, to_push, recount) = match counting {
-            Some((counter, Asked { queued, behind })) => {
-                let batcher = batcher.another(&object.spec)?;
-                (Some(counter.clone()), Some(queued), Some(Recount { counter, batcher, behind }))
+        let (counter, asked) = counting.unzip();
+        let (to_push, behind) = asked.map(|Asked { queued, behind }| (queued, behind)).unzip();
+        let recount = match (counter.clone(), behind) {
+            // Elsewhere nothing can be read again.
+            (Some(counter), Some(behind)) if object.spec.source.kafka.is_some() => {
+                Some(Recount { counter, batcher: batcher.another(&object.spec)?, behind })
             }
-            None => (None, None, None),
+            _ => None,
         };
         let intake = Intake {
             books,
